@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is to be slowed, and how: the one thing that Blender hands to a worker.
+
+Standard library only: Blender imports this module too.
+
+A job travels as a JSON file. Its options (the fields that a user chooses) are declared here once, with type, range,
+default and description; the operator's properties, the command line's flags and the manual's table are made from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import Field, dataclass, field, fields
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .messages import InputError
+from .timing import parse_factor
+
+SCHEMA = 1
+
+
+class JobError(InputError):
+    """A job's field is wrong. The text names the field, its value and what it should be."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One value of an option that has a list of them."""
+
+    id: str
+    label: str
+    help: str
+
+
+@dataclass(frozen=True)
+class Option:
+    """What every surface needs to offer a field to a user."""
+
+    label: str
+    help: str
+    """One line, no full stop."""
+    minimum: Fraction | None = None
+    maximum: Fraction | None = None
+    usual_maximum: Fraction | None = None
+    """Where a slider ends; larger values can be typed."""
+    choices: tuple[Choice, ...] = ()
+
+    def check(self, name: str, value: Any) -> None:
+        """Raise JobError where `value` is out of the option's range or list."""
+        if self.choices and value not in {choice.id for choice in self.choices}:
+            names = ", ".join(choice.id for choice in self.choices)
+            raise JobError(f"{name}: {value!r} is not one of {names}.")
+        if self.minimum is not None and value < self.minimum:
+            raise JobError(f"{name}: {value} is too small, the least is {self.minimum}.")
+        if self.maximum is not None and value > self.maximum:
+            raise JobError(f"{name}: {value} is too large, the most is {self.maximum}.")
+
+
+def option(default: Any, **declared: Any) -> Any:
+    """A dataclass field that is an option; `declared` are Option's fields."""
+    return field(default=default, metadata={"option": Option(**declared)})
+
+
+def options(cls: type) -> Iterator[tuple[Field[Any], Option]]:
+    """The options of a dataclass, in their order."""
+    for declared in fields(cls):
+        if "option" in declared.metadata:
+            yield declared, declared.metadata["option"]
+
+
+ENGINES = (
+    Choice("flow", "Optical Flow", "Classical motion estimation on the CPU: needs no model and no GPU"),
+    Choice("blend", "Blend", "Cross-fades the source frames: ghosts where something moves, for comparison"),
+    Choice("nearest", "Nearest", "Repeats source frames: stutters, for comparison"),
+)
+DEVICES = (
+    Choice("auto", "Automatic", "The fastest device that the engine can use"),
+    Choice("cpu", "CPU", "The processor"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A range of a movie or an image sequence, slowed `factor` times into a folder of frames.
+
+    Frames are counted from 0 in the source. Checked when it is made: every Job that exists is sound in itself, though its
+    files may be missing.
+    """
+
+    source: str
+    """Absolute path of a movie, or of the folder of an image sequence."""
+    files: tuple[str, ...] = ()
+    """Names of an image sequence's files within `source`, in their order; empty for a movie."""
+    output: str
+    """Absolute path of the folder for the frames."""
+    start: int
+    """First source frame of the range."""
+    end: int
+    """The source frame after the range's last one."""
+    shown_start: int | None = None
+    """The first source frame that may be shown, where it is not the media's first: before it, it is held."""
+    shown_end: int | None = None
+    """The source frame after the last that may be shown, where it is not the media's end: from there on, that is held."""
+    fps: Fraction | None = None
+    """Frame rate of an image sequence; a movie brings its own."""
+    host_fps: Fraction | None = None
+    """Frame rate that the result is played at, where a host plays it."""
+    host_length: int | None = None
+    """Length of the whole media as the host counts it. A host may play a movie of another frame rate in the movie's own time
+    and count in its own frames: the worker sees it by this length. All frame numbers of the job are then the host's."""
+    factor: Fraction = option(
+        Fraction(4), label="Factor", help="How many times slower: any decimal or fraction from 1 up",
+        minimum=Fraction(1), maximum=Fraction(1000), usual_maximum=Fraction(16),
+    )
+    engine: str = option("flow", label="Engine", help="What makes the frames in between", choices=ENGINES)
+    device: str = option("auto", label="Device", help="Where the engine runs", choices=DEVICES)
+
+    def __post_init__(self) -> None:
+        """Check every field; JobError names the first that is wrong."""
+        for name in ("source", "output"):
+            path = getattr(self, name)
+            if not isinstance(path, str) or not os.path.isabs(path):
+                raise JobError(f"{name}: {path!r} is not an absolute path.")
+        if not all(isinstance(name, str) and name for name in self.files):
+            raise JobError("files: every entry must be a file name.")
+        for name in ("start", "end", "shown_start", "shown_end", "host_length"):
+            value = getattr(self, name)
+            if value is None and name not in ("start", "end"):
+                continue
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise JobError(f"{name}: {value!r} is not a whole number of frames.")
+        if self.end - self.start < 2:
+            raise JobError(
+                f"start, end: the range {self.start} to {self.end} holds {max(0, self.end - self.start)} frames; "
+                "slow motion needs at least 2."
+            )
+        if self.shown_start is not None and self.shown_end is not None and self.shown_end <= self.shown_start:
+            raise JobError(f"shown_end: {self.shown_end} is not after shown_start, {self.shown_start}.")
+        if not isinstance(self.factor, Fraction):
+            raise JobError(f"factor: {self.factor!r} is not a number such as 4, 2.5 or 7/3.")
+        for name in ("fps", "host_fps"):
+            rate = getattr(self, name)
+            if rate is not None and not (isinstance(rate, Fraction) and rate > 0):
+                raise JobError(f"{name}: {rate!r} is not a frame rate.")
+        for declared, spec in options(Job):
+            spec.check(declared.name, getattr(self, declared.name))
+
+    def to_json(self) -> str:
+        """The job as JSON text; fractions are written as "7/3"."""
+        data: dict[str, Any] = {"schema": SCHEMA}
+        for declared in fields(self):
+            value = getattr(self, declared.name)
+            data[declared.name] = str(value) if isinstance(value, Fraction) else value
+        return json.dumps(data, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """The job that `to_json` wrote, or that somebody wrote by hand.
+
+        Raises JobError that names what is wrong: no JSON, another schema, an unknown or missing field, a wrong value.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise JobError(f"The job is not JSON: {error}.") from error
+        if not isinstance(data, dict):
+            raise JobError("The job is not a JSON object.")
+        schema = data.pop("schema", None)
+        if schema != SCHEMA:
+            raise JobError(f"schema: {schema!r} is not {SCHEMA}, the one that this version of Lento reads.")
+        known = {declared.name: declared for declared in fields(cls)}
+        for name in data:
+            if name not in known:
+                raise JobError(f"{name}: there is no such field in a job.")
+        for name in ("factor", "fps", "host_fps"):
+            if isinstance(data.get(name), (str, int)) and not isinstance(data[name], bool):
+                try:
+                    data[name] = parse_factor(str(data[name]))
+                except ValueError as error:
+                    raise JobError(f"{name}: {error}.") from error
+        files = data.get("files", [])
+        if not isinstance(files, list):
+            raise JobError(f"files: {files!r} is not a list of file names.")
+        data["files"] = tuple(files)
+        for name in ("source", "output", "start", "end"):
+            if name not in data:
+                raise JobError(f"{name}: missing from the job.")
+        return cls(**data)
+
+    def digest(self) -> str:
+        """A short name for what the job's frames look like: equal for equal frames, whatever the output folder.
+
+        The version of Lento is part of it, and so are size and time of the media, where it is there.
+        """
+        told = {**json.loads(self.to_json()), "output": None, "version": __version__, "media": media_stamp(self)}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def media_stamp(job: Job) -> list[tuple[int, int]]:
+    """Size and modification time (nanoseconds) of the movie, or of an image sequence's first and last file."""
+    names = [job.files[0], job.files[-1]] if job.files else [""]
+    stamps = []
+    for name in names:
+        path = Path(job.source, name) if name else Path(job.source)
+        if path.exists():
+            status = path.stat()
+            stamps.append((status.st_size, status.st_mtime_ns))
+    return stamps
