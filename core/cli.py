@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The worker's command line: `python -m core slow | plan | run | engines`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import __version__
+from .job import ENGINES, Job, options
+from .messages import Cancelled, Done, Error, ExitCode, Failure, InputError, Messenger, Status, claim_stdout
+from .timing import parse_factor
+
+
+class Parser(argparse.ArgumentParser):
+    """Complains the way everything else does: an InputError with a sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise InputError instead of printing to standard error."""
+        raise InputError(f"{message[:1].upper()}{message[1:]} (see {self.prog} --help).")
+
+
+def parser() -> Parser:
+    """The command line. The flags of `slow` and `plan` are the options of a Job."""
+    top = Parser(prog="python -m core", description="Lento: slow motion by AI. Works without Blender, too.")
+    top.add_argument("--version", action="version", version=f"Lento {__version__}")
+    commands = top.add_subparsers(dest="command", required=True)
+    slow = commands.add_parser("slow", help="make the frames of a slowed range")
+    plan = commands.add_parser("plan", help="list the frames that `slow` would make, as JSON, without making them")
+    for command in (slow, plan):
+        command.add_argument("input", metavar="INPUT", help="a movie, or a folder or the first file of an image sequence")
+        command.add_argument("--output", metavar="DIR", required=command is slow, help="folder for the frames")
+        command.add_argument("--range", nargs=2, type=int, metavar=("A", "B"),
+                             help="source frames from 0, B not included; else the whole clip")
+        command.add_argument("--fps", type=_factor, metavar="F", help="frame rate of an image sequence (24)")
+        for field, spec in options(Job):
+            named: dict[str, Any] = {"help": f"{spec.help} ({field.default})", "default": field.default}
+            if isinstance(field.default, Fraction):
+                named |= {"type": _factor, "metavar": "F"}
+            else:
+                named |= {"choices": [choice.id for choice in spec.choices]}
+            command.add_argument(f"--{field.name.replace('_', '-')}", **named)
+    run = commands.add_parser("run", help="run a job file")
+    run.add_argument("job", metavar="JOB.json")
+    run.add_argument("--until-stdin-closes", action="store_true",
+                     help="cancel when standard input ends: the program that started the worker is gone")
+    engines = commands.add_parser("engines", help="list the engines")
+    for command in (slow, run, engines):
+        command.add_argument("--json", action="store_true", help="one JSON record a line, for programs")
+    return top
+
+
+def _factor(text: str) -> Fraction:
+    try:
+        return parse_factor(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code (messages.ExitCode)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = parser().parse_args(words)
+    except InputError as error:
+        messenger = Messenger(claim_stdout(), as_json="--json" in words)
+        messenger.send(Error(str(error), error.code))
+        messenger.send(Done(error.code))
+        return error.code
+    if arguments.command == "plan":
+        return _print_plan(arguments)
+    if arguments.command == "engines":
+        return _print_engines(arguments)
+    messenger = Messenger(claim_stdout(), arguments.json)
+    cancel = _cancel_on_signals()
+    if arguments.command == "run" and arguments.until_stdin_closes:
+        threading.Thread(target=_watch_stdin, args=(cancel,), name="lento-stdin", daemon=True).start()
+    return _reported(messenger, lambda: _run(arguments, messenger, cancel))
+
+
+def _run(arguments: argparse.Namespace, messenger: Messenger, cancel: threading.Event) -> str:
+    messenger.send(Status(f"Lento {__version__}, {sys.executable}"))
+    from . import pipeline  # here, so that a Python without its packages is reported as a record
+
+    return str(pipeline.run(_job(arguments), messenger.send, cancel))
+
+
+def _reported(messenger: Messenger, work: Callable[[], str]) -> int:
+    """Do the work, whose result is a path; whatever happens, the last record is `done`."""
+    code, result = ExitCode.DONE, None
+    try:
+        result = work()
+    except Cancelled:
+        code = ExitCode.CANCELLED
+        messenger.send(Status("Cancelled. Finished frames are kept, and the same job goes on after them."))
+    except Failure as failure:
+        code = failure.code
+        messenger.send(Error(str(failure), code))
+    except ModuleNotFoundError as error:
+        code = ExitCode.ENGINE_FAILED
+        traceback.print_exc()
+        messenger.send(Error(
+            f"The worker's Python ({sys.executable}) has no module {error.name!r}: install the packages listed in "
+            f"{Path(__file__).parent / 'requirements' / 'worker.txt'} into it, or choose another Python.", code))
+    except MemoryError:
+        code = ExitCode.ENGINE_FAILED
+        traceback.print_exc()
+        messenger.send(Error("There is not enough memory for frames of this size: close other programs, or scale the "
+                             "clip down first. Finished frames are kept.", code))
+    except Exception as error:  # the top of the process: whatever it is, the user gets a sentence and the log the rest
+        code = ExitCode.ENGINE_FAILED
+        traceback.print_exc()
+        messenger.send(Error(f"The worker failed ({type(error).__name__}: {error}). Finished frames are kept; please report "
+                             "this with the log.", code))
+    messenger.send(Done(code, result))
+    return code
+
+
+def _job(arguments: argparse.Namespace) -> Job:
+    if arguments.command == "run":
+        try:
+            return Job.from_json(Path(arguments.job).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"The job file {arguments.job} cannot be read ({error}).") from error
+    from .source import open_source
+
+    path = Path(os.path.abspath(arguments.input))
+    # opened to know its length, and which files a sequence has; what it warns of is told again when the job opens it
+    with open_source(path, fps=arguments.fps) as source:
+        start, end = arguments.range or (0, source.count)
+    return Job(
+        source=str(source.path), files=source.files, fps=arguments.fps, start=start, end=end,
+        output=os.path.abspath(arguments.output or os.curdir),
+        **{field.name: getattr(arguments, field.name) for field, _ in options(Job)},
+    )
+
+
+def _print_plan(arguments: argparse.Namespace) -> int:
+    """The frames of result.json on standard output; an error is a sentence on standard error."""
+    try:
+        from .pipeline import open_job
+        from .sink import EXTENSION
+
+        source, _, frames = open_job(_job(arguments), lambda record: print(getattr(record, "text", ""), file=sys.stderr))
+        with source:
+            print(json.dumps([frame.as_json(EXTENSION) for frame in frames], indent=1))
+    except Failure as failure:
+        print(f"Error: {failure}", file=sys.stderr)
+        return failure.code
+    return ExitCode.DONE
+
+
+def _print_engines(arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        print(json.dumps([{"id": choice.id, "label": choice.label, "help": choice.help} for choice in ENGINES], indent=1))
+    else:
+        for choice in ENGINES:
+            print(f"{choice.id:10} {choice.help}")
+    return ExitCode.DONE
+
+
+def _cancel_on_signals() -> threading.Event:
+    cancel = threading.Event()
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, frame: cancel.set())
+    return cancel
+
+
+def _watch_stdin(cancel: threading.Event) -> None:
+    # os.read, not sys.stdin: a thread that waits inside the buffered reader makes the interpreter abort at its end
+    while os.read(0, 1024):
+        pass
+    cancel.set()
+    # Nobody is left to wait for a job that does not hear it.
+    threading.Timer(10.0, os._exit, (ExitCode.CANCELLED,)).start()
+
+
+

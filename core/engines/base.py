@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an engine is: two frames in, any frame between them out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+# (H, W, C) in 0..1, C = 3: red, green, blue; C-contiguous; never changed in place, for several threads may hold it
+Pixels = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A source frame, with its number in the source: what an engine keeps per frame is kept under that number."""
+
+    index: int
+    pixels: Pixels
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What users and programs are told about an engine."""
+
+    id: str
+    label: str
+    description: str
+    """One line for menus and `python -m core engines`."""
+    licence: str
+    """SPDX identifier."""
+    source: str
+    """The paper or program that the method comes from."""
+    devices: tuple[str, ...] = ("cpu",)
+    precisions: tuple[str, ...] = ("fp32",)
+
+
+class Engine(Protocol):
+    """Makes the frames between two others.
+
+    The same input gives the same output, bit for bit, on the same device: a pair's result never depends on the pairs
+    before it, so that an interrupted job goes on where it stopped.
+    """
+
+    info: EngineInfo
+
+    def prepare(self, a: Frame, b: Frame) -> Any:
+        """All that does not depend on the timestep, once per pair: features, motion. The result goes to `synthesize`."""
+        ...
+
+    def synthesize(self, state: Any, t: float) -> Pixels:
+        """The frame at timestep `t` in (0, 1) from the first to the second: (H, W, 3) in 0..1, not rounded."""
+        ...

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs a job: one thread reads, this one computes, a few write; what waits between them is bounded."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .color import to_float, to_uint8
+from .engines import Engine, Frame, create
+from .job import Job
+from .messages import Cancelled, Failure, InputError, Progress, Record, Status, Warning
+from .plan import OutputFrame, host_rate, make_plan, needed_frames
+from .sink import Sink
+from .source import Source, open_source
+
+READ_AHEAD = 3
+"""Source frames that wait for the engine, at the most."""
+WRITERS = 2
+WRITE_BEHIND = 4
+"""Finished frames that wait for the disk, at the most."""
+
+Image = NDArray[np.uint8]
+Tell = Callable[[Record], None]
+
+
+def open_job(job: Job, tell: Tell) -> tuple[Source, Fraction, list[OutputFrame]]:
+    """The job's media, opened; its frames per frame that the job counts in (see `host_rate`); the plan.
+
+    Raises InputError where the media cannot be read or the range does not lie in it.
+    """
+    source = open_source(job.source, job.files, job.fps, lambda text: tell(Warning(text)))
+    try:
+        rate = host_rate(job, source.count, source.fps)
+        # a host counts from the file's header, which may promise one frame more than there is
+        slack = 0 if job.shown_end is None else 1
+        visible_end = job.end if job.shown_end is None else min(job.end, job.shown_end)
+        if visible_end * rate > source.count + slack * rate or (job.start < 0 and job.shown_start is None):
+            raise InputError(
+                f"The range {job.start} to {job.end} lies outside of {job.source}, which has {source.count} frames "
+                f"(0 to {source.count}): choose a range inside, or check that the file is complete."
+            )
+        return source, rate, make_plan(job, source.count, rate)
+    except BaseException:
+        source.__exit__(None, None, None)
+        raise
+
+
+def run(job: Job, tell: Tell, cancel: threading.Event) -> Path:
+    """Make the job's frames, or the rest of them, and return the path of result.json.
+
+    `tell` gets status, progress and warning records. Raises InputError for what the user can mend, Cancelled soon after
+    `cancel` is set, and Failure where the engine fails; finished frames stay in every case.
+    """
+    began = time.monotonic()
+    tell(Status(f"Opening {job.source}"))
+    source, rate, frames = open_job(job, tell)
+    with source, Sink(job).opened() as sink:
+        engine = create(job.engine)
+        missing = sink.missing(frames)
+        if len(missing) < len(frames):
+            tell(Status(f"{len(frames) - len(missing)} of {len(frames)} frames are there already"))
+        meter = Meter(len(frames), len(frames) - len(missing), tell)
+        with _writing(sink, meter) as write:
+            for frame, pixels in _make(engine, source, missing, cancel):
+                write(frame, pixels)
+        fps = job.host_fps or source.fps
+        return sink.write_result({
+            "engine": engine.info.id,
+            "device": "cpu",
+            "precision": engine.info.precisions[0],
+            "fps": f"{fps.numerator}/{fps.denominator}",
+            "rate": str(rate),
+            "size": list(source.size),
+            "seconds": round(time.monotonic() - began, 3),
+        }, frames)
+
+
+def _make(engine: Engine, source: Source, missing: Sequence[OutputFrame],
+          cancel: threading.Event) -> Iterator[tuple[OutputFrame, Image]]:
+    """Every missing frame with its pixels, in order."""
+    with _reading(source, needed_frames(missing), cancel) as read:
+        window: dict[int, Image] = {}
+        floats: dict[int, Frame] = {}
+
+        def image(index: int) -> Image:
+            while index not in window:
+                number, pixels = next(read)
+                window[number] = pixels
+            return window[index]
+
+        def as_frame(index: int) -> Frame:
+            if index not in floats:
+                floats[index] = Frame(index, to_float(image(index)))
+            return floats[index]
+
+        for index, group in groupby(missing, key=lambda frame: frame.source):
+            for kept in (window, floats):
+                for old in [number for number in kept if number < index]:
+                    del kept[old]
+            state = None
+            for frame in group:
+                if cancel.is_set():
+                    raise Cancelled("Cancelled.")
+                if frame.kind == "between":
+                    try:
+                        if state is None:
+                            state = engine.prepare(as_frame(index), as_frame(index + 1))
+                        pixels = to_uint8(engine.synthesize(state, float(frame.t)))
+                    except (Failure, MemoryError):
+                        raise
+                    except Exception as error:
+                        raise Failure(
+                            f"The engine {engine.info.id!r} failed between source frames {index} and {index + 1} "
+                            f"({type(error).__name__}: {error}). Finished frames are kept; try another engine, and please "
+                            "report this with the log."
+                        ) from error
+                    yield frame, pixels
+                else:
+                    yield frame, image(index)
+
+
+@contextmanager
+def _reading(source: Source, wanted: range, cancel: threading.Event) -> Iterator[Iterator[tuple[int, Image]]]:
+    """Read ahead in a thread; what it raises is raised where the frames are taken."""
+    line: queue.Queue[tuple[int, Image] | BaseException | None] = queue.Queue(READ_AHEAD)
+    stop = threading.Event()
+
+    def put(item: tuple[int, Image] | BaseException | None) -> bool:
+        while not stop.is_set():
+            try:
+                line.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def read() -> None:
+        try:
+            for numbered in zip(wanted, source.frames(wanted.start, wanted.stop), strict=False):
+                if not put(numbered):
+                    return
+            put(None)
+        except BaseException as error:  # handed over, not swallowed: take() raises it
+            put(error)
+
+    def take() -> Iterator[tuple[int, Image]]:
+        while True:
+            try:
+                item = line.get(timeout=0.1)
+            except queue.Empty:
+                if cancel.is_set():
+                    raise Cancelled("Cancelled.") from None
+                continue
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                return
+            yield item
+
+    thread = threading.Thread(target=read, name="lento-read", daemon=True)
+    thread.start()
+    try:
+        yield take()
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextmanager
+def _writing(sink: Sink, meter: Meter) -> Iterator[Callable[[OutputFrame, Image], None]]:
+    """Write behind in threads; the first failure is raised at the next frame, or at the end."""
+    waiting: deque[Future[None]] = deque()
+
+    def settle(limit: int) -> None:
+        while len(waiting) > limit or (waiting and waiting[0].done()):
+            waiting.popleft().result()
+            meter.count()
+
+    with ThreadPoolExecutor(WRITERS, "lento-write") as pool:
+
+        def write(frame: OutputFrame, pixels: Image) -> None:
+            waiting.append(pool.submit(sink.write_frame, frame, pixels))
+            settle(WRITE_BEHIND)
+
+        try:
+            yield write
+            settle(0)
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@dataclass
+class Meter:
+    """Counts finished frames and tells how fast they come."""
+
+    total: int
+    done: int
+    tell: Tell
+
+    def __post_init__(self) -> None:
+        """Start the clock."""
+        self._began = time.monotonic()
+        self._already = self.done
+        self.tell(Progress(self.done, self.total, 0.0, None))
+
+    def count(self) -> None:
+        """One more frame is on the disk."""
+        self.done += 1
+        seconds = time.monotonic() - self._began
+        fps = (self.done - self._already) / seconds if seconds > 0 else 0.0
+        remaining = (self.total - self.done) / fps if fps > 0 else None
+        self.tell(Progress(self.done, self.total, round(fps, 2), None if remaining is None else round(remaining, 1)))

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Frames -> files: complete or absent, and never over the frames of another job.
+
+A folder of frames:
+
+    000001.png ...   contiguous
+    .job             digest of the job that the folder belongs to, written before the first frame
+    result.json      what every frame is, written after the last one
+    .lock            held while a worker writes here; the operating system lets go of it when the worker ends
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import png
+from .job import Job
+from .messages import InputError
+from .plan import OutputFrame, file_name
+
+EXTENSION = ".png"
+OWNER, RESULT, LOCK = ".job", "result.json", ".lock"
+PART = ".part"
+
+
+class Sink:
+    """The output folder of one job. Frames may be written from several threads."""
+
+    def __init__(self, job: Job) -> None:
+        self.folder = Path(job.output)
+        self._job = job
+
+    @contextmanager
+    def opened(self) -> Iterator[Sink]:
+        """Make the folder, take it for this job and this process, and clear away what a killed worker left half-written.
+
+        Raises InputError where the folder cannot be written, belongs to another job, or is in use by another worker.
+        """
+        with self._explained("prepare the folder"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = open(self.folder / LOCK, "w")  # noqa: SIM115  (closed below; closing it lets the lock go)
+        try:
+            if not _lock(lock):
+                raise InputError(
+                    f"{self.folder} is in use by another worker that slows the same range: wait for it, or cancel it."
+                )
+            self._claim()
+            for leftover in self.folder.glob(f"*{PART}"):
+                leftover.unlink()
+            yield self
+        finally:
+            lock.close()
+
+    def _claim(self) -> None:
+        owner = self.folder / OWNER
+        if owner.exists():
+            if owner.read_text(encoding="ascii", errors="replace") != self._job.digest():
+                raise InputError(
+                    f"{self.folder} holds the frames of another job (other media, range, factor or engine): choose another "
+                    "folder, or delete this one if its frames are not needed."
+                )
+        elif any(name.suffix == EXTENSION for name in self.folder.iterdir()):
+            raise InputError(f"{self.folder} holds images that are not this job's: choose another folder, or an empty one.")
+        else:
+            self.write_file(OWNER, self._job.digest().encode())
+
+    def missing(self, frames: Sequence[OutputFrame]) -> list[OutputFrame]:
+        """Those of the job's frames that are not there yet, in order."""
+        return [frame for frame in frames if not self._is_written(file_name(frame.number, EXTENSION))]
+
+    def _is_written(self, name: str) -> bool:
+        try:
+            with open(self.folder / name, "rb") as file:
+                # a machine that lost power may have renamed a file before its bytes reached the disk
+                file.seek(-len(png.END), os.SEEK_END)
+                return png.is_complete(file.read())
+        except OSError:
+            return False
+
+    def write_frame(self, frame: OutputFrame, pixels: NDArray[np.uint8]) -> None:
+        """Write one frame, (H, W, 3) in 0..255."""
+        self.write_file(file_name(frame.number, EXTENSION), png.encode(pixels))
+
+    def write_result(self, result: dict[str, Any], frames: Sequence[OutputFrame]) -> Path:
+        """Write result.json with the entry of every frame; the job is then complete."""
+        result = {**result, "frames": [frame.as_json(EXTENSION) for frame in frames]}
+        self.write_file(RESULT, json.dumps(result, indent=1).encode())
+        return self.folder / RESULT
+
+    def write_file(self, name: str, data: bytes) -> None:
+        """Write a file aside and rename it, so that it is complete or absent.
+
+        Raises InputError where the disk is full or the folder cannot be written; nothing half-written stays.
+        """
+        part = self.folder / f"{name}{PART}"
+        with self._explained(f"write {name}", lambda: part.unlink(missing_ok=True)):
+            with open(part, "wb") as file:
+                file.write(data)
+            os.replace(part, self.folder / name)
+
+    @contextmanager
+    def _explained(self, doing: str, undo: Callable[[], object] = lambda: None) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            undo()
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise InputError(
+                    f"The disk of {self.folder} is full: free some space and start again. Finished frames are kept, and "
+                    "the job goes on after them."
+                ) from error
+            raise InputError(
+                f"Cannot {doing} in {self.folder} ({error.strerror}): choose a folder that can be written."
+            ) from error
+
+
+def _lock(file: IO[str]) -> bool:
+    """Take a lock that ends with the process; False where another process holds it."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+            return False
+        if error.errno in (errno.ENOLCK, errno.ENOTSUP):
+            return True  # a network folder without locks: atomic renames still keep the frames whole
+        raise
+    return True
