@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`blender -b shot.blend --command lento --strip NAME ...`: slow motion from a shell, with an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from fractions import Fraction
+from typing import Any
+
+import bpy
+
+from ..core.messages import ExitCode, Failure, InputError, describe
+from ..core.timing import parse_factor
+from . import compat, jobs, operators, options
+
+NAME = "lento"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"blender -b FILE.blend --command {NAME}",
+        description="Slow a range of a strip down and save the file. Exit status: 0 done, 2 bad input, 3 the engine failed, "
+                    "4 cancelled.",
+    )
+    parser.add_argument("--strip", required=True, metavar="NAME", help="name of the strip")
+    parser.add_argument("--range", nargs=2, type=int, metavar=("A", "B"),
+                        help="timeline frames, B not included; else what the file marks")
+    parser.add_argument("--scene", metavar="NAME", help="scene that the strip is in; else the one that the file shows")
+    parser.add_argument("--save-as", metavar="FILE", help="save here; else over the opened file")
+    for name, (declared, spec) in options.OPTIONS.items():
+        kind: dict[str, Any] = {"type": _factor} if isinstance(declared.default, Fraction) else \
+            {"choices": [choice.id for choice in spec.choices]}
+        parser.add_argument(f"--{name.replace('_', '-')}", help=f"{spec.help} (as the scene has it)", **kind)
+    return parser
+
+
+def _factor(text: str) -> float:
+    try:
+        return float(parse_factor(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def main(argv: list[str]) -> int:
+    """Run the command and return its exit status; sentences go to standard error, progress to standard output."""
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as error:  # argparse has printed help (0) or what is wrong (2)
+        return int(error.code or 0)
+    try:
+        print(_run(arguments))
+    except Failure as failure:
+        print(f"Error: {failure}", file=sys.stderr)
+        return int(failure.code)
+    return int(ExitCode.DONE)
+
+
+def _run(arguments: argparse.Namespace) -> str:
+    context = bpy.context
+    scene = bpy.data.scenes.get(arguments.scene) if arguments.scene else compat.editing_scene(context)
+    if scene is None:
+        raise InputError(f"There is no scene named {arguments.scene!r} in {bpy.data.filepath}.")
+    target = os.path.abspath(arguments.save_as) if arguments.save_as else bpy.data.filepath
+    if not target:
+        raise InputError("No .blend is open: name one before --command, or a new one with --save-as.")
+    holders = {name: arguments if getattr(arguments, name) is not None else scene.lento for name in options.OPTIONS}
+    gathered = operators.request(context, scene, arguments.strip, arguments.range, holders)
+    job = operators.launch(context, gathered)
+    jobs.wait(job, lambda job: print(describe(job.progress) if job.progress else job.status, flush=True))
+    for text in job.warnings:
+        print(f"Warning: {text}", file=sys.stderr)
+    told = operators.conclude(job)
+    try:
+        bpy.ops.wm.save_as_mainfile(filepath=target)
+    except RuntimeError as error:
+        raise InputError(f"{target} could not be saved ({str(error).strip()}): the frames are kept in "
+                         f"{gathered.job.output}.") from error
+    return f"{told}\nSaved {target}"
+
+
+_handle: Any = None
+
+
+def register() -> None:
+    """Make the command known to Blender."""
+    global _handle
+    _handle = bpy.utils.register_cli_command(NAME, main)
+
+
+def unregister() -> None:
+    """Take it away."""
+    global _handle
+    if _handle is not None:
+        bpy.utils.unregister_cli_command(_handle)
+        _handle = None

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The operators: gather, start, report. What they do is done in the other modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import bpy
+
+from ..core.messages import ExitCode, Failure, InputError
+from . import compat, environment, jobs, options, preferences, selection, timeline
+
+TICK = 0.1
+"""Seconds between looks at the worker."""
+
+
+def request(context: Any, scene: Any, strip_name: str, given: tuple[int, int] | None,
+            holders: dict[str, Any]) -> selection.Request:
+    """Everything that a job needs, for the strip of that name or the active one; the strip gets its id.
+
+    Raises InputError where something of it cannot be slowed.
+    """
+    strip = selection.strip_named(scene, strip_name) if strip_name else selection.active_strip(scene)
+    try:
+        chosen = options.chosen(holders)
+    except ValueError as error:
+        raise InputError(f"factor: {error}.") from error
+    placement = chosen.pop("placement")
+    selection.check_strip(scene, strip, placement)
+    marked = selection.marked_range(scene, strip, given)
+    running = strip.get(timeline.ID, "")
+    gathered = selection.gather(scene, strip, marked, placement, running or "", **chosen)
+    # only now, when nothing can fail any more, and not over the id of a job that runs: starting it will be refused
+    if not any(job.request.strip_id == running for job in jobs.running):
+        gathered = selection.with_strip_id(gathered, timeline.stamp(strip))
+    return gathered
+
+
+def launch(context: Any, gathered: selection.Request) -> jobs.Running:
+    """Start the worker for a request. Raises InputError, with the strip as it was, where it does not start."""
+    try:
+        python = environment.find(preferences.worker_python(context), preferences.user_folder())
+        return jobs.start(gathered, python)
+    except InputError:
+        if not any(job.request.strip_id == gathered.strip_id for job in jobs.running):
+            timeline.unstamp(bpy.data.scenes[gathered.scene], gathered.strip_id)
+        raise
+
+
+def conclude(job: jobs.Running) -> str:
+    """Insert what a finished job made and say so; the job is off the list then, whatever happens.
+
+    Raises Failure where the job failed or its strip is no longer there.
+    """
+    jobs.finish(job)
+    scene = bpy.data.scenes.get(job.request.scene)
+    if scene is None:
+        raise InputError(f"The scene {job.request.scene!r} is gone, so nothing was inserted. The frames are kept in "
+                         f"{job.request.job.output}.")
+    try:
+        strip = timeline.insert(scene, job.request, job.result())
+    except Failure:
+        timeline.unstamp(scene, job.request.strip_id)
+        raise
+    return f"{strip.name}: {compat.right(strip) - compat.left(strip)} frames from {job.request.folder}"
+
+
+@contextmanager
+def reported(operator: Any) -> Iterator[None]:
+    """Turn a Failure into the operator's report: a script gets it as a RuntimeError with the same sentence."""
+    try:
+        yield
+    except Failure as failure:
+        level = "WARNING" if failure.code == ExitCode.CANCELLED and not bpy.app.background else "ERROR"
+        operator.report({level}, str(failure))
+
+
+class LENTO_OT_slow_motion(bpy.types.Operator):
+    """Slow the marked part of the strip down, with true frames in between"""
+
+    bl_idname = "lento.slow_motion"
+    bl_label = "Slow Motion"
+    # no REGISTER: the redo panel would run a job of minutes again, in the foreground
+    bl_options = {"UNDO"}
+    __annotations__ = {
+        "strip": bpy.props.StringProperty(
+            name="Strip", description="Name of the strip to slow; empty: the active one", options={"SKIP_SAVE"}),
+        "range": bpy.props.IntVectorProperty(
+            name="Range", size=2, default=(0, 0), options={"SKIP_SAVE"},
+            description="Timeline frames from A to B, B not included; 0 0: what is marked"),
+        **options.properties(options={"SKIP_SAVE"}),
+    }
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        """Only that there is a timeline: what is wrong with a selection is said when the user asks for it."""
+        if compat.editing_scene(context) is None:
+            cls.poll_message_set("There is no scene to edit")
+            return False
+        return True
+
+    def _launch(self, context: Any) -> jobs.Running:
+        scene = compat.editing_scene(context)
+        holders = {name: self.properties if self.properties.is_property_set(name) else scene.lento
+                   for name in options.OPTIONS}
+        given = tuple(self.range) if self.properties.is_property_set("range") else None
+        gathered = request(context, scene, self.strip, given, holders)
+        for note in gathered.notes:
+            self.report({"WARNING"}, note)
+        return launch(context, gathered)
+
+    def execute(self, context: Any) -> set[str]:
+        """Do the whole job and return when it is done: for scripts."""
+        with reported(self):
+            job = self._launch(context)
+            manager = context.window_manager
+            manager.progress_begin(0, 1)
+            try:
+                jobs.wait(job, lambda job: manager.progress_update(job.share))
+            finally:
+                manager.progress_end()
+            self._tell_warnings(job)
+            self.report({"INFO"}, conclude(job))
+            return {"FINISHED"}
+        return {"CANCELLED"}
+
+    def invoke(self, context: Any, event: Any) -> set[str]:
+        """Start the job and let the user go on: for people."""
+        if bpy.app.background:
+            return self.execute(context)
+        with reported(self):
+            self._job = self._launch(context)
+            manager = context.window_manager
+            self._timer = manager.event_timer_add(TICK, window=context.window)
+            manager.modal_handler_add(self)
+            show_progress(context)
+            return {"RUNNING_MODAL"}
+        return {"CANCELLED"}
+
+    def modal(self, context: Any, event: Any) -> set[str]:
+        """Look at the worker on every tick; Esc cancels; every other event goes on to the editor."""
+        if event.type == "ESC" and event.value == "PRESS":
+            self._job.worker.cancel()
+            return {"RUNNING_MODAL"}
+        if event.type != "TIMER":
+            return {"PASS_THROUGH"}
+        if self._job.update():
+            show_progress(context)
+        if self._job.done is None:
+            return {"PASS_THROUGH"}
+        self._stop(context)
+        self._tell_warnings(self._job)
+        with reported(self):
+            text = conclude(self._job)
+            self.report({"INFO"}, text)
+            return {"FINISHED"}
+        return {"CANCELLED"}
+
+    def cancel(self, context: Any) -> None:
+        """The window is closed, or another file is opened: the job cannot be concluded any more."""
+        self._job.worker.cancel()
+        self._stop(context)
+
+    def _stop(self, context: Any) -> None:
+        context.window_manager.event_timer_remove(self._timer)
+        jobs.finish(self._job)
+        show_progress(context)
+
+    def _tell_warnings(self, job: jobs.Running) -> None:
+        for text in job.warnings:
+            self.report({"WARNING"}, text)
+
+
+class LENTO_OT_cancel(bpy.types.Operator):
+    """Stop the running slow motion; finished frames are kept for the next start"""
+
+    bl_idname = "lento.cancel"
+    bl_label = "Cancel Slow Motion"
+    bl_options = {"INTERNAL"}
+    __annotations__ = {"strip_id": bpy.props.StringProperty(options={"SKIP_SAVE"})}
+
+    def execute(self, context: Any) -> set[str]:
+        """Ask the worker of that strip, or every worker, to stop."""
+        for job in jobs.running:
+            if self.strip_id in ("", job.request.strip_id):
+                job.worker.cancel()
+        return {"FINISHED"}
+
+
+class LENTO_OT_restore(bpy.types.Operator):
+    """Put the original range back in the place of this slowed strip"""
+
+    bl_idname = "lento.restore"
+    bl_label = "Restore Original"
+    bl_options = {"UNDO"}
+    __annotations__ = {
+        "strip": bpy.props.StringProperty(
+            name="Strip", description="Name of the generated strip; empty: the active one", options={"SKIP_SAVE"}),
+    }
+
+    def execute(self, context: Any) -> set[str]:
+        """See timeline.restore."""
+        scene = compat.editing_scene(context)
+        with reported(self):
+            strip = selection.strip_named(scene, self.strip) if self.strip else selection.active_strip(scene)
+            timeline.restore(scene, strip)
+            return {"FINISHED"}
+        return {"CANCELLED"}
+
+
+def show_progress(context: Any) -> None:
+    """Draw the panels anew and put the running jobs into the status bar."""
+    text = None
+    if jobs.running:
+        text = "   ".join(f"Slow Motion, {job.request.strip_name}: {job.text}" for job in jobs.running) + "   (Esc cancels)"
+    for window in context.window_manager.windows:
+        window.workspace.status_text_set(text)
+    for area in compat.sequencer_areas(context.window_manager):
+        for region in area.regions:
+            if region.type == "UI":
+                region.tag_redraw()
+
+
+classes = (LENTO_OT_slow_motion, LENTO_OT_cancel, LENTO_OT_restore)
+

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options declared in dataclasses -> Blender's properties."""
+
+from __future__ import annotations
+
+from dataclasses import Field
+from fractions import Fraction
+from typing import Any
+
+import bpy
+
+from ..core.job import Job, Option, options
+from ..core.timing import factor_from_float
+from .selection import Placement
+
+OPTIONS: dict[str, tuple[Field[Any], Option]] = {
+    declared.name: (declared, spec) for cls in (Job, Placement) for declared, spec in options(cls)
+}
+
+
+def properties(**common: Any) -> dict[str, Any]:
+    """A Blender property for every option, as a class's annotations."""
+    return {name: _property(declared, spec, common) for name, (declared, spec) in OPTIONS.items()}
+
+
+def _property(declared: Field[Any], spec: Option, common: dict[str, Any]) -> Any:
+    if spec.choices:
+        items = [(choice.id, choice.label, choice.help) for choice in spec.choices]
+        return bpy.props.EnumProperty(name=spec.label, description=spec.help, items=items, default=declared.default, **common)
+    if isinstance(declared.default, Fraction):
+        # soft limits only: a hard one would turn a script's wrong value into a right one without a word
+        return bpy.props.FloatProperty(
+            name=spec.label, description=spec.help, default=float(declared.default), soft_min=float(spec.minimum or 0),
+            soft_max=float(spec.usual_maximum or 100), step=50, precision=3, **common)
+    raise TypeError(f"no Blender property for the option {declared.name!r}")
+
+
+def chosen(holders: dict[str, Any]) -> dict[str, Any]:
+    """The values of all options, each read from its holder, as a Job has them.
+
+    Raises ValueError for a number that is none.
+    """
+    values = {name: getattr(holder, name) for name, holder in holders.items()}
+    return {name: factor_from_float(value) if isinstance(value, float) else value for name, value in values.items()}

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Edits of the timeline: finished frames in, the original back.
+
+Everything is looked up when it is needed, by an id that is stored on the strip: undo, split and load leave every earlier
+reference dangling.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
+
+from ..core.messages import InputError
+from . import compat, selection
+from .copying import copy_animation, copy_settings
+from .selection import Request
+
+ID = "lento_id"
+"""Custom property of a strip that is being slowed. Copied by split and duplicate, so not unique."""
+PROVENANCE = "lento"
+"""Custom property of a generated strip: JSON of a Provenance."""
+LAST_CHANNEL = 128
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a generated strip comes from, and what it takes to put that back."""
+
+    schema: int
+    name: str
+    type: str
+    media: str
+    """The movie, or the folder of the image sequence, as the strip named it."""
+    files: tuple[str, ...]
+    range: tuple[int, int]
+    """Frames of the source strip's content, counted from its hard trim."""
+    trim: tuple[int, int]
+    """Hard trims at both ends of the media."""
+    rate: str
+    """Frames of the movie per timeline frame; 1 unless the strip played the movie in its own time."""
+    factor: str
+    engine: str
+    job: str
+    """The folder of the frames."""
+    placement: str
+
+
+def stamp(strip: Any) -> str:
+    """Give the strip an id to be found by."""
+    strip[ID] = uuid.uuid4().hex
+    return str(strip[ID])
+
+
+def unstamp(scene: Any, strip_id: str) -> None:
+    """Take the id off every strip that has it."""
+    for strip in scene.sequence_editor.strips_all if scene.sequence_editor else ():
+        if strip.get(ID) == strip_id:
+            del strip[ID]
+
+
+def find(scene: Any, request: Request) -> tuple[Any, int]:
+    """The strip that the request was made for, and the timeline frame where its range begins now.
+
+    The strip may have been moved in the meantime. Raises InputError where it is gone or no longer shows the range.
+    """
+    kept = f"The frames are finished and kept in {request.job.output}."
+    editor = scene.sequence_editor
+    same = [strip for strip in (editor.strips_all if editor else ())
+            if strip.type == request.strip_type and selection.media_of(strip) == request.media]
+    # an undo takes the id away together with what was undone: then the name has to do
+    candidates = [strip for strip in same if strip.get(ID) == request.strip_id] or \
+        [strip for strip in same if strip.name == request.strip_name]
+    if not candidates:
+        raise InputError(f"The strip {request.strip_name!r} is gone, so nothing was inserted. {kept}")
+    for strip in sorted(candidates, key=lambda strip: strip.name != request.strip_name):
+        start = compat.content_start(strip) - compat.trim_start(strip) + request.job.start
+        if compat.left(strip) <= start and start + len(request.marked) <= compat.right(strip):
+            try:
+                selection.check_strip(scene, strip, request.placement)
+            except InputError as error:
+                raise InputError(f"{error} {kept}") from error
+            return strip, start
+    raise InputError(f"The strip {request.strip_name!r} was changed and no longer shows the range, so nothing was inserted. {kept}")
+
+
+def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
+    """Put the finished frames on the timeline and return their strip.
+
+    Raises InputError, with nothing changed, where the source strip is gone or has changed, or no channel is free.
+    """
+    source, start = find(scene, request)
+    names = [frame["file"] for frame in result["frames"]]
+    end, length = start + len(request.marked), len(names)
+    added = length - len(request.marked)
+    strips = selection.container_of(scene, source)
+    provenance = Provenance(
+        schema=1, name=source.name, type=source.type,
+        media=source.filepath if source.type == "MOVIE" else source.directory,
+        files=tuple(element.filename for element in source.elements) if source.type == "IMAGE" else (),
+        range=(start - compat.content_start(source), end - compat.content_start(source)),
+        trim=(compat.trim_start(source), compat.trim_end(source)),
+        rate=result["rate"], factor=str(request.job.factor), engine=result["engine"],
+        job=request.folder, placement=request.placement,
+    )
+    if request.placement == "ripple":
+        range_strip = _isolate(source, start, end)
+        for sound in _companion_sounds(strips, range_strip):
+            if compat.left(sound) < end < compat.right(sound):
+                compat.split(sound, end)
+        ripple(scene, strips, end, added)
+        channel = range_strip.channel
+    else:
+        range_strip = source
+        channel = free_channel(scene, strips, source.channel + 1, start, start + length)
+    generated = new_image_strip(strips, f"{provenance.name} {request.job.factor}x", request.folder, names, channel, start)
+    copy_settings(range_strip, generated)
+    factor = float(Fraction(length, len(request.marked)))
+    copy_animation(scene, range_strip, generated, lambda frame: start + (frame - start) * factor)
+    generated[PROVENANCE] = json.dumps(asdict(provenance))
+    if request.placement == "ripple":
+        strips.remove(range_strip)
+    unstamp(scene, request.strip_id)
+    _select_only(scene, generated)
+    return generated
+
+
+def provenance_of(strip: Any) -> Provenance:
+    """Where a generated strip comes from.
+
+    Raises InputError where the strip was not made by Lento.
+    """
+    text = strip.get(PROVENANCE)
+    if not text:
+        raise InputError(f"The strip {strip.name!r} was not made by Lento, so there is no original to restore.")
+    try:
+        return Provenance(**json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The note on the strip {strip.name!r} about its original cannot be read ({error}).") from error
+
+
+def restore(scene: Any, generated: Any) -> Any:
+    """Put the original range back in the generated strip's place and return it; for an overlay, the strip below.
+
+    Raises InputError, with nothing changed, where the strip is not Lento's or its original media is missing.
+    """
+    origin = provenance_of(generated)
+    if generated.lock:
+        raise InputError(f"The strip {generated.name!r} is locked: unlock it first.")
+    if origin.placement == "overlay":
+        selection.container_of(scene, generated).remove(generated)
+        return None
+    strips = selection.container_of(scene, generated)
+    start, end, channel = compat.left(generated), compat.right(generated), generated.channel
+    first, last = origin.range
+    # aside at first: an overlap would make Blender move one of the two
+    original = _recreate(scene, strips, origin, start - first)
+    compat.set_left(original, start)
+    compat.set_right(original, start + last - first)
+    copy_settings(generated, original)
+    factor = float(Fraction(origin.factor))
+    copy_animation(scene, generated, original, lambda frame: start + (frame - start) / factor)
+    strips.remove(generated)
+    ripple(scene, strips, end, (last - first) - (end - start), but=original)
+    original.channel = free_channel(scene, strips, channel, start, start + last - first, but=original)
+    _select_only(scene, original)
+    return original
+
+
+def ripple(scene: Any, strips: Any, frame: int, added: int, but: Any = None) -> None:
+    """Move everything that begins at `frame` or later by `added` frames: strips, markers, the end of marked ranges.
+
+    Locked strips and channels stay, as in every editor; effects follow their inputs by themselves; `but` stays, too.
+    """
+    channels = scene.sequence_editor.channels
+    at_top = strips[0].name in scene.sequence_editor.strips
+    last = max(compat.right(strip) for strip in strips)
+    later = [strip for strip in strips if compat.left(strip) >= frame and not compat.has_inputs(strip)
+             and strip != but and not strip.lock and not (at_top and channels[strip.channel].lock)]
+    # the far end first, or a strip would be moved onto the next one and pushed to another channel
+    for strip in sorted(later, key=compat.left, reverse=added > 0):
+        compat.move(strip, added)
+    if not at_top:
+        return
+    if not scene.tool_settings.lock_markers:
+        for marker in scene.timeline_markers:
+            if marker.frame >= frame:
+                marker.frame += added
+    if scene.use_preview_range and scene.frame_preview_end + 1 >= frame:
+        scene.frame_preview_end += added
+    # a scene that ended with its last strip, or later, still shows all of it
+    if last <= scene.frame_end + 1:
+        scene.frame_end = max(scene.frame_end, last + added - 1) if added > 0 else max(scene.frame_start, scene.frame_end + added)
+
+
+def free_channel(scene: Any, strips: Any, lowest: int, start: int, end: int, but: Any = None) -> int:
+    """The lowest channel from `lowest` up that is not locked and has nothing (but `but`) between `start` and `end`.
+
+    Raises InputError where there is none.
+    """
+    taken = {strip.channel for strip in strips
+             if compat.left(strip) < end and compat.right(strip) > start and strip != but}
+    for channel in range(lowest, LAST_CHANNEL + 1):
+        if channel not in taken and not scene.sequence_editor.channels[channel].lock:
+            return channel
+    raise InputError(f"No channel above {lowest - 1} is free from frame {start} to {end - 1}: free one, or choose Ripple.")
+
+
+def new_image_strip(strips: Any, name: str, folder: str, names: Sequence[str], channel: int, start: int) -> Any:
+    """An image strip of the files `names` in `folder`; `start` is its first timeline frame."""
+    strip = strips.new_image(name, f"{folder.rstrip('/')}/{names[0]}", channel, start)
+    for file in names[1:]:
+        strip.elements.append(file)
+    return strip
+
+
+def _isolate(strip: Any, start: int, end: int) -> Any:
+    """Split the strip so that one strip shows just `start` to `end`, and return that one."""
+    if end < compat.right(strip):
+        compat.split(strip, end)
+    return compat.split(strip, start) if compat.left(strip) < start else strip
+
+
+def _companion_sounds(strips: Any, strip: Any) -> list[Any]:
+    """The sound strips that play the movie's own sound beside it."""
+    # connections of strips can be read only from 5.2 on; that they play one file in step says it in every version
+    return [other for other in strips if other.type == "SOUND" and strip.type == "MOVIE"
+            and selection.absolute(other.sound.filepath) == selection.absolute(strip.filepath)
+            and compat.content_start(other) == compat.content_start(strip)]
+
+
+def _recreate(scene: Any, strips: Any, origin: Provenance, content_start: int) -> Any:
+    """The source strip, whole, with its content beginning at `content_start`, on a channel where nothing is in its way."""
+    end = max(compat.right(strip) for strip in strips)
+    channel = free_channel(scene, strips, 1, min(content_start - origin.trim[0], end), 10 ** 6)
+    if origin.type == "IMAGE":
+        strip = new_image_strip(strips, origin.name, origin.media, origin.files, channel, content_start)
+    elif Fraction(origin.rate) == 1:
+        strip = strips.new_movie(origin.name, origin.media, channel, content_start)
+    else:
+        before = set(strips.keys())
+        compat.add_movie_in_its_own_time(scene, origin.media, channel, content_start)
+        strip = next((strip for strip in strips if strip.name not in before), None)
+        if strip is None:
+            raise InputError(f"The original of {origin.name!r} lies in a meta strip: open that (Tab), then restore it there.")
+        strip.name = origin.name
+    if any(origin.trim):
+        compat.set_trims(strip, *origin.trim, content_start)
+    return strip
+
+
+def _select_only(scene: Any, strip: Any) -> None:
+    for other in scene.sequence_editor.strips_all:
+        other.select = False
+    strip.select = True
+    scene.sequence_editor.active_strip = strip

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sidebar tab and the menu entries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+
+from ..core.messages import InputError
+from . import compat, jobs, options, selection, timeline
+from .operators import LENTO_OT_cancel, LENTO_OT_restore, LENTO_OT_slow_motion
+
+MENUS = ("SEQUENCER_MT_strip_retiming", "SEQUENCER_MT_context_menu")
+
+
+class LENTO_PT_slow_motion(bpy.types.Panel):
+    """What will be slowed, how, and how far it is."""
+
+    bl_label = "Slow Motion"
+    bl_space_type = "SEQUENCE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "Lento"
+
+    def draw(self, context: Any) -> None:
+        """Only reads: it is called whenever the region is drawn."""
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        scene = compat.editing_scene(context)
+        if scene is None:
+            layout.label(text="No scene to edit", icon="INFO")
+            return
+        for job in jobs.running:
+            _draw_job(layout, job)
+        _draw_plan(layout, scene)
+        column = layout.column()
+        for name in options.OPTIONS:
+            column.prop(scene.lento, name)
+        layout.operator(LENTO_OT_slow_motion.bl_idname, icon="PREVIEW_RANGE")
+        strip = scene.sequence_editor.active_strip if scene.sequence_editor else None
+        if strip is not None and timeline.PROVENANCE in strip:
+            layout.operator(LENTO_OT_restore.bl_idname, icon="LOOP_BACK")
+
+
+def _draw_job(layout: Any, job: jobs.Running) -> None:
+    column = layout.column(align=True)
+    column.label(text=job.request.strip_name, icon="TIME")
+    row = column.row(align=True)
+    row.progress(factor=job.share, text=job.text)
+    row.operator(LENTO_OT_cancel.bl_idname, text="", icon="CANCEL").strip_id = job.request.strip_id
+
+
+def _draw_plan(layout: Any, scene: Any) -> None:
+    column = layout.column(align=True)
+    try:
+        strip = selection.active_strip(scene)
+        selection.check_strip(scene, strip, scene.lento.placement)
+        marked = selection.marked_range(scene, strip)
+        factor = options.chosen({"factor": scene.lento})["factor"]
+        for line in selection.announce(scene, strip, marked, factor):
+            column.label(text=line)
+        if not bpy.data.filepath:
+            column.label(text="File not saved: frames are temporary", icon="INFO")
+    except InputError as error:
+        for line in _wrapped(str(error)):
+            column.label(text=line, icon="NONE")
+
+
+def _wrapped(text: str, width: int = 44) -> list[str]:
+    """Labels do not wrap by themselves."""
+    import textwrap
+
+    return textwrap.wrap(text, width)
+
+
+def draw_menu(self: Any, context: Any) -> None:
+    """The menus' entry. Invoked, so that it runs beside the user's work."""
+    self.layout.separator()
+    self.layout.operator_context = "INVOKE_DEFAULT"
+    self.layout.operator(LENTO_OT_slow_motion.bl_idname)
+
+
+classes = (LENTO_PT_slow_motion,)
