@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clips for the demo and the tests: drawn pictures that move, with sound; every frame carries its number.
+
+    python -m scripts.clips OUT.mp4 [--frames 48] [--fps 24] [--size 320 180] [--codec libx264] [--silent]
+"""
+
+from __future__ import annotations
+
+import argparse
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+BITS = 12
+SAMPLE_RATE = 48000
+
+Image = NDArray[np.uint8]
+
+
+def draw(index: int, size: tuple[int, int] = (320, 180)) -> Image:
+    """Frame `index`: a textured background that pans, a ball that crosses it, and the number in black and white boxes.
+
+    Returns (H, W, 3) red, green, blue in 0..255.
+    """
+    width, height = size
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    far = x + 1.5 * index
+    waves = [
+        np.sin(far / 9 + np.sin(y / 13)) + np.sin((far + y) / 23),
+        np.sin(far / 7 - y / 17) + np.cos(y / 11 + far / 31),
+        np.sin((far - y) / 15) + np.sin(far / 5) * np.sin(y / 6),
+    ]
+    frame = np.stack([128 + 45 * wave for wave in waves], axis=-1)
+    frame = np.rint(np.clip(frame, 0, 255)).astype(np.uint8)
+    place = 0.15 + 0.7 * (0.5 + 0.5 * np.sin(index / 9))
+    center = (round(place * width * 16), round((0.5 + 0.2 * np.sin(index / 5)) * height * 16))
+    cv2.circle(frame, center, height * 16 // 7, (235, 70, 40), -1, cv2.LINE_AA, shift=4)
+    cv2.circle(frame, center, height * 16 // 14, (250, 240, 90), -1, cv2.LINE_AA, shift=4)
+    return write_number(frame, index)
+
+
+def write_number(frame: Image, number: int) -> Image:
+    """Draw the number into the frame's lowest rows: a white box for a one, black for a zero, highest bit left."""
+    height, width = frame.shape[:2]
+    box = width // BITS
+    for bit in range(BITS):
+        value = 235 if number >> (BITS - 1 - bit) & 1 else 20
+        frame[height - height // 8:, bit * box:(bit + 1) * box] = value
+    return frame
+
+
+def read_number(frame: Image) -> int:
+    """The number that `write_number` drew, also after a lossy codec."""
+    height, width = frame.shape[:2]
+    box, middle = width // BITS, height - height // 16
+    bits = [int(frame[middle, bit * box + box // 2, :3].mean() > 127) for bit in range(BITS)]
+    return int("".join(map(str, bits)), 2)
+
+
+def tone(frames: int, fps: Fraction) -> NDArray[np.int16]:
+    """Stereo sound of that many frames' length, (2, N) samples at SAMPLE_RATE: a melody of one note a second."""
+    time = np.arange(round(frames / fps * SAMPLE_RATE)) / SAMPLE_RATE
+    notes = np.array([440.0, 523.25, 659.25, 587.33])[time.astype(int) % 4]
+    wave = np.sin(2 * np.pi * notes * time) * np.exp(-3 * (time % 1))
+    return (9000 * np.stack([wave, wave])).astype(np.int16)
+
+
+def write_clip(path: Path, frames: int = 48, fps: Fraction = Fraction(24), size: tuple[int, int] = (320, 180),
+               codec: str = "libx264", pixel_format: str = "yuv420p", sound: bool = True) -> Path:
+    """Write a movie of `draw`'s frames, with `tone` as its sound, and return its path."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream(codec, rate=fps)
+        video.width, video.height, video.pix_fmt = *size, pixel_format
+        if codec == "libx264":
+            video.options = {"crf": "12", "g": "12"}
+        audio = container.add_stream("libvorbis" if path.suffix in (".webm", ".mkv") else "aac", rate=SAMPLE_RATE) if sound else None
+        for index in range(frames):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(draw(index, size), format="rgb24")))
+        container.mux(video.encode())
+        if audio is not None:
+            interleaved = np.ascontiguousarray(tone(frames, fps).T.reshape(1, -1))
+            samples = av.AudioFrame.from_ndarray(interleaved, "s16", "stereo")
+            samples.sample_rate = SAMPLE_RATE
+            container.mux(audio.encode(samples))
+            container.mux(audio.encode())
+    return path
+
+
+def main() -> None:
+    """See the module's text."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--frames", type=int, default=48)
+    parser.add_argument("--fps", type=Fraction, default=Fraction(24))
+    parser.add_argument("--size", type=int, nargs=2, default=(320, 180))
+    parser.add_argument("--codec", default="libx264")
+    parser.add_argument("--silent", action="store_true")
+    arguments = parser.parse_args()
+    write_clip(arguments.output, arguments.frames, arguments.fps, tuple(arguments.size), arguments.codec,
+               sound=not arguments.silent)
+
+
+if __name__ == "__main__":
+    main()

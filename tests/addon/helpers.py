@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Looking at a timeline: its strips as text, its picture as numbers."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+BITS = 12
+
+
+def lento(name: str) -> Any:
+    """A module of the installed extension."""
+    import importlib
+
+    return importlib.import_module(f"bl_ext.user_default.lento.{name}")
+
+
+def add_movie(scene: Any, path: Path, channel: int = 2, start: int = 1, name: str = "Clip") -> Any:
+    """A movie strip, selected and active."""
+    strip = scene.sequence_editor.strips.new_movie(name, str(path), channel, start)
+    select(scene, strip)
+    return strip
+
+
+def add_images(scene: Any, folder: Path, channel: int = 2, start: int = 1, name: str = "Shots") -> Any:
+    """An image strip of all files in the folder, selected and active."""
+    names = sorted(entry.name for entry in folder.iterdir())
+    strip = scene.sequence_editor.strips.new_image(name, str(folder / names[0]), channel, start)
+    for other in names[1:]:
+        strip.elements.append(other)
+    select(scene, strip)
+    return strip
+
+
+def add_color(scene: Any, name: str, channel: int, start: int, length: int) -> Any:
+    """A colour strip."""
+    strips = scene.sequence_editor.strips
+    parameters = strips.bl_rna.functions["new_effect"].parameters
+    extent = {"length": length} if "length" in parameters else {"frame_end": start + length}
+    return strips.new_effect(name=name, type="COLOR", channel=channel, frame_start=start, **extent)
+
+
+def select(scene: Any, strip: Any) -> None:
+    """Make the strip the only selected one, and active."""
+    for other in scene.sequence_editor.strips_all:
+        other.select = False
+    strip.select = True
+    scene.sequence_editor.active_strip = strip
+
+
+def times(strip: Any) -> tuple[int, int]:
+    """First frame of the strip, and the frame after its last."""
+    compat = lento("addon.compat")
+    return compat.left(strip), compat.right(strip)
+
+
+def layout(scene: Any) -> dict[str, tuple[int, int, int]]:
+    """Every strip's channel, first frame and the frame after its last."""
+    return {strip.name: (strip.channel, *times(strip)) for strip in scene.sequence_editor.strips_all}
+
+
+def rendered(scene: Any, frame: int) -> np.ndarray:
+    """What Blender's sequencer shows at a frame: (H, W, 4) in 0..1."""
+    settings = scene.render.image_settings
+    if hasattr(settings, "media_type"):
+        settings.media_type = "IMAGE"
+    settings.file_format, settings.color_mode, settings.color_depth = "PNG", "RGBA", "8"
+    scene.render.use_sequencer = True
+    scene.frame_set(frame)
+    with tempfile.TemporaryDirectory() as folder:
+        scene.render.filepath = str(Path(folder) / "frame.png")
+        bpy.ops.render.render(write_still=True, scene=scene.name)
+        return pixels_of(Path(scene.render.filepath))
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    """An image file, (H, W, 4) in 0..1, first row on top, in the file's own encoding."""
+    image = bpy.data.images.load(str(path))
+    try:
+        image.colorspace_settings.name = "Non-Color"
+        width, height = image.size
+        flat = np.empty(width * height * 4, np.float32)
+        image.pixels.foreach_get(flat)
+        return flat.reshape(height, width, 4)[::-1]
+    finally:
+        bpy.data.images.remove(image)
+
+
+def number_shown(scene: Any, frame: int) -> int:
+    """The number that the clips carry, read from the rendered picture."""
+    picture = rendered(scene, frame)
+    height, width = picture.shape[:2]
+    box, middle = width // BITS, height - height // 16
+    bits = [int(picture[middle, bit * box + box // 2, :3].mean() > 0.5) for bit in range(BITS)]
+    return int("".join(map(str, bits)), 2)
