@@ -7,6 +7,7 @@ constant and variable frame rates, start offsets and dropped frames, where "the 
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -238,8 +239,8 @@ class Movie:
 
     def _pts(self, index: int) -> int:
         """The latest timestamp that frame `index` may have."""
-        # rounded, as containers round: Matroska keeps milliseconds, and 1/24 s stands there as 42
-        return self._first_pts + round(index * self._step)
+        # rounded, as containers round: Matroska keeps milliseconds, and 1/24 s stands there as 42; halves up, as Blender does
+        return self._first_pts + math.floor(index * self._step + Fraction(1, 2))
 
     def _slots(self, pts_distance: int) -> int:
         return round(pts_distance / self._step)
@@ -294,12 +295,14 @@ class Movie:
         nominal = self._stream.duration or 0
         last = None
         if nominal:
-            self._seek(self._first_pts + nominal)
+            # two seconds before: a stream without an index is entered anywhere, and the last frame may come before others
+            self._seek(self._first_pts + max(0, nominal - round(2 / (self._stream.time_base or 1))))
             last = self._last_pts()
         if last is None:
             self._seek(None)
             last = self._last_pts()
-        return self._slot(last) + 1 if last is not None else 1
+        # not rounded: entered in the middle, an MPEG program stream tells times that are late by half a frame
+        return math.floor((last - self._first_pts) / self._step + Fraction(1, 4)) + 1 if last is not None else 1
 
     def _last_pts(self) -> int | None:
         """The largest timestamp from where the file stands to its end; None for no packet."""

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from core.engines import ENGINES as REGISTRY
+from core.job import ENGINES, Job, JobError, options
+
+SOUND = {"schema": 1, "source": "/a.mp4", "output": "/o", "start": 0, "end": 4}
+
+
+def test_json_there_and_back() -> None:
+    job = Job(source="/a", files=("x1.png", "ü2.png"), output="/o", start=3, end=9, shown_start=1, shown_end=20,
+              fps=Fraction(30000, 1001), factor=Fraction(7, 3), engine="blend", device="cpu")
+    assert Job.from_json(job.to_json()) == job
+
+
+@pytest.mark.parametrize(("change", "sentence"), [
+    ({"schema": 2}, "schema: 2"),
+    ({"source": "a.mp4"}, "source: 'a.mp4' is not an absolute path"),
+    ({"start": "0"}, "start: '0' is not a whole number"),
+    ({"end": 1}, "needs at least 2"),
+    ({"end": -5}, "needs at least 2"),
+    ({"factor": "1/2"}, "factor: 1/2 is too small, the least is 1"),
+    ({"factor": 0}, "factor: 0 is too small"),
+    ({"factor": "x"}, "factor: 'x' is not a number"),
+    ({"factor": 2.5}, "factor: 2.5 is not a number"),
+    ({"factor": "2000"}, "factor: 2000 is too large"),
+    ({"engine": "magic"}, "engine: 'magic' is not one of flow"),
+    ({"device": "toaster"}, "device: 'toaster' is not one of auto"),
+    ({"fps": 0}, "fps: "),
+    ({"files": "x.png"}, "files: 'x.png' is not a list"),
+    ({"shown_start": 5, "shown_end": 5}, "shown_end: 5"),
+    ({"speed": 3}, "speed: there is no such field"),
+])
+def test_wrong_field_is_named(change: dict[str, object], sentence: str) -> None:
+    Job.from_json(json.dumps(SOUND))
+    with pytest.raises(JobError, match=sentence.replace("(", r"\(")):
+        Job.from_json(json.dumps({**SOUND, **change}))
+
+
+@pytest.mark.parametrize("name", ["source", "output", "start", "end"])
+def test_missing_field_is_named(name: str) -> None:
+    with pytest.raises(JobError, match=f"{name}: missing"):
+        Job.from_json(json.dumps({key: value for key, value in SOUND.items() if key != name}))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3"])
+def test_what_is_no_job(text: str) -> None:
+    with pytest.raises(JobError):
+        Job.from_json(text)
+
+
+def test_digest_tells_frames_apart_and_not_folders(tmp_path: Path) -> None:
+    media = tmp_path / "a.mp4"
+    media.write_bytes(b"one")
+
+    def digest(**change: object) -> str:
+        return Job(**{"source": str(media), "output": "/o", "start": 0, "end": 4, **change}).digest()  # type: ignore[arg-type]
+
+    first = digest()
+    assert digest(output="/other") == first
+    assert digest(factor=Fraction(3)) != first
+    assert digest(end=5) != first
+    media.write_bytes(b"other")
+    assert digest() != first
+
+
+def test_every_option_says_what_surfaces_need() -> None:
+    names = [field.name for field, spec in options(Job) if spec.label and spec.help and not spec.help.endswith(".")]
+    assert names == ["factor", "engine", "device"]
+
+
+def test_engines_offered_are_the_engines_there_are() -> None:
+    assert {choice.id for choice in ENGINES} == set(REGISTRY)

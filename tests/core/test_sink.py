@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from core import png
+from core.color import to_float, to_uint8
+from core.job import Job
+from core.messages import InputError
+from core.plan import OutputFrame, make_plan
+from core.sink import Sink
+
+PIXELS = np.random.default_rng(1).integers(0, 256, (37, 53, 3), np.uint8)
+
+
+def job(folder: Path, **change: object) -> Job:
+    return Job(**{"source": "/a.mp4", "output": str(folder), "start": 0, "end": 2, "factor": Fraction(2), **change})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (1, 7), (37, 53)])
+def test_png_holds_the_pixels(shape: tuple[int, int]) -> None:
+    pixels = PIXELS[:shape[0], :shape[1]]
+    data = png.encode(np.ascontiguousarray(pixels))
+    assert png.is_complete(data)
+    assert np.array_equal(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1], pixels)
+
+
+def test_png_without_isal_holds_the_same_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png, "isal_zlib", None)
+    decoded = cv2.imdecode(np.frombuffer(png.encode(PIXELS), np.uint8), cv2.IMREAD_COLOR)
+    assert np.array_equal(decoded[..., ::-1], PIXELS)
+
+
+def test_floats_are_rounded_and_clipped() -> None:
+    values = np.array([-1, 0, 0.499 / 255, 0.501 / 255, 127.501 / 255, 1, 2], np.float32).reshape(1, -1, 1)
+    assert to_uint8(np.repeat(values, 3, axis=2))[0, :, 0].tolist() == [0, 0, 0, 1, 128, 255, 255]
+    every = np.arange(256, dtype=np.uint8).reshape(1, 256, 1).repeat(3, axis=2)
+    assert np.array_equal(to_uint8(to_float(every)), every)
+
+
+def test_written_frames_are_not_missing_and_cut_ones_are(tmp_path: Path) -> None:
+    frames = make_plan(job(tmp_path / "o"), 3)
+    with Sink(job(tmp_path / "o")).opened() as sink:
+        assert sink.missing(frames) == frames
+        for frame in frames[:3]:
+            sink.write_frame(frame, PIXELS)
+        cut = tmp_path / "o" / "000002.png"
+        cut.write_bytes(cut.read_bytes()[:-7])
+        assert [frame.number for frame in sink.missing(frames)] == [2, 4]
+
+
+def test_half_written_files_are_cleared_away(tmp_path: Path) -> None:
+    with Sink(job(tmp_path)).opened():
+        pass
+    (tmp_path / "000001.png.part").write_bytes(b"half")
+    with Sink(job(tmp_path)).opened():
+        assert not list(tmp_path.glob("*.part"))
+
+
+def test_frames_of_another_job_are_never_written_over(tmp_path: Path) -> None:
+    with Sink(job(tmp_path)).opened() as sink:
+        sink.write_frame(OutputFrame(1, "copy", 0, Fraction(0)), PIXELS)
+    with pytest.raises(InputError, match="holds the frames of another job"), Sink(job(tmp_path, factor=Fraction(3))).opened():
+        pass
+
+
+def test_images_of_nobody_are_never_written_over(tmp_path: Path) -> None:
+    (tmp_path / "holiday.png").write_bytes(b"x")
+    with pytest.raises(InputError, match="holds images that are not this job's"), Sink(job(tmp_path)).opened():
+        pass
+    assert (tmp_path / "holiday.png").read_bytes() == b"x"
+
+
+def test_one_worker_a_folder(tmp_path: Path) -> None:
+    program = ("import sys, time; sys.path.insert(0, '.')\nfrom tests.core.test_sink import job, Sink, Path\n"
+               "with Sink(job(Path(sys.argv[1]))).opened():\n    print('in', flush=True)\n    time.sleep(60)")
+    other = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    assert other.stdout.readline() == "in\n"
+    with pytest.raises(InputError, match="in use by another worker"), Sink(job(tmp_path)).opened():
+        pass
+    other.kill()
+    other.wait()
+    other.stdout.close()
+    with Sink(job(tmp_path)).opened():
+        pass
+
+
+def test_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*names: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Sink(job(tmp_path)).opened() as sink:
+        monkeypatch.setattr(os, "replace", full)
+        with pytest.raises(InputError, match="is full: free some space"):
+            sink.write_frame(OutputFrame(1, "copy", 0, Fraction(0)), PIXELS)
+    assert not list(tmp_path.glob("*.p*"))
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="choose a folder that can be written"), Sink(job(tmp_path / "file" / "o")).opened():
+        pass

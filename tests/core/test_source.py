@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import random
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from core.messages import InputError
+from core.source import open_source
+from scripts.clips import draw, read_number, write_clip
+
+
+def numbers(path: Path, start: int, end: int) -> list[int]:
+    with open_source(path) as source:
+        return [read_number(frame) for frame in source.frames(start, end)]
+
+
+def test_movie_tells_what_it_is(clip: Path) -> None:
+    with open_source(clip) as source:
+        assert (source.fps, source.size, source.count, source.files) == (24, (320, 180), 30, ())
+
+
+@pytest.mark.parametrize(("name", "codec"), [
+    ("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.webm", "libvpx-vp9"), ("a.mov", "mjpeg"), ("a.mpg", "mpeg2video"),
+    ("a.ts", "libx264"), ("a.avi", "mpeg4"),
+])
+def test_any_range_of_any_container_is_the_same_as_reading_from_the_start(tmp_path: Path, name: str, codec: str) -> None:
+    path = write_clip(tmp_path / name, 60, Fraction(24), codec=codec, sound=False,
+                      pixel_format="yuvj420p" if codec == "mjpeg" else "yuv420p")
+    with open_source(path) as source:
+        assert source.count == 60
+        whole = [frame.tobytes() for frame in source.frames(0, 60)]
+        assert [read_number(np.frombuffer(frame, np.uint8).reshape(180, 320, 3)) for frame in whole] == list(range(60))
+        for start in [59, 1, 0, *random.Random(3).sample(range(58), 6)]:
+            assert [frame.tobytes() for frame in source.frames(start, min(60, start + 3))] == whole[start:start + 3]
+
+
+def test_seeking_reads_only_what_is_near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from core import source as module
+
+    path = write_clip(tmp_path / "long.mp4", 400, sound=False)
+    decoded = 0
+    original = module.Movie._decode
+
+    def counted(self: module.Movie):  # type: ignore[no-untyped-def]
+        nonlocal decoded
+        for frame in original(self):
+            decoded += 1
+            yield frame
+
+    with open_source(path) as source:
+        monkeypatch.setattr(module.Movie, "_decode", counted)
+        list(source.frames(380, 384))
+    assert decoded < 40
+
+
+@pytest.mark.parametrize("fps", [Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001)])
+def test_millisecond_timestamps_lose_no_frame(tmp_path: Path, fps: Fraction) -> None:
+    path = write_clip(tmp_path / "a.mkv", 90, fps, sound=False)
+    with open_source(path) as source:
+        assert abs(source.fps - fps) < Fraction(1, 100)
+    assert numbers(path, 0, 90) == list(range(90))
+
+
+def write_with_times(path: Path, times: list[int]) -> Path:
+    """A movie in milliseconds whose frame `i` stands at times[i]."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for index, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(draw(index), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def test_a_dropped_frame_holds_the_one_before(tmp_path: Path) -> None:
+    path = write_with_times(tmp_path / "a.mkv", [0, 40, 80, 200, 240, 280])
+    with open_source(path) as source:
+        assert source.fps == 25
+        assert source.count == 8
+    assert numbers(path, 0, 8) == [0, 1, 2, 2, 2, 3, 4, 5]
+
+
+def test_uneven_times_are_read_as_blender_reads_them(tmp_path: Path) -> None:
+    times = [0, 43, 83, 117, 157, 197, 239, 283, 318, 362, 403, 442]
+    # what Blender 4.5 and 5.2 show for this movie
+    assert numbers(write_with_times(tmp_path / "a.mkv", times), 0, 12) == [0, 0, 1, 3, 4, 5, 6, 6, 8, 8, 9, 10]
+
+
+def test_a_late_start_counts_from_the_first_frame(tmp_path: Path) -> None:
+    path = write_with_times(tmp_path / "a.mkv", [1000 + 40 * index for index in range(10)])
+    assert numbers(path, 0, 10) == list(range(10))
+    assert numbers(path, 6, 9) == [6, 7, 8]
+
+
+def test_image_sequence_from_folder_and_from_first_file(images: Path) -> None:
+    with open_source(images) as source:
+        assert (source.count, source.size, source.fps) == (12, (320, 180), 24)
+        assert [read_number(frame) for frame in source.frames(0, 12)] == list(range(12))
+    with open_source(images / "shot_004.png", fps=Fraction(30)) as source:
+        assert (source.count, source.fps) == (9, 30)
+        assert np.array_equal(next(source.frames(0, 1)), draw(3))
+
+
+def test_numbers_sort_as_numbers(tmp_path: Path) -> None:
+    for index in (1, 2, 10, 11):
+        cv2.imwrite(str(tmp_path / f"f{index}.png"), draw(index))
+    with open_source(tmp_path) as source:
+        assert source.files == ("f1.png", "f2.png", "f10.png", "f11.png")
+
+
+def test_missing_numbers_are_told(images: Path, tmp_path: Path) -> None:
+    shutil.copytree(images, tmp_path / "s")
+    (tmp_path / "s" / "shot_005.png").unlink()
+    told: list[str] = []
+    with open_source(tmp_path / "s" / "shot_001.png", warn=told.append) as source:
+        assert source.count == 11
+    assert len(told) == 1
+    assert "(5)" in told[0]
+
+
+def test_images_of_different_sizes(images: Path, tmp_path: Path) -> None:
+    shutil.copytree(images, tmp_path / "s")
+    cv2.imwrite(str(tmp_path / "s" / "shot_003.png"), draw(0, (160, 90)))
+    with open_source(tmp_path / "s") as source, pytest.raises(InputError, match="shot_003.png is 160x90 pixels"):
+        list(source.frames(0, 12))
+
+
+def test_what_cannot_be_read(tmp_path: Path, clip: Path) -> None:
+    (tmp_path / "text.mp4").write_text("this is no movie")
+    (tmp_path / "empty.mov").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "a1.png").write_bytes(b"\x89PNG")
+    with av.open(str(tmp_path / "sound.m4a"), "w") as container:
+        stream = container.add_stream("aac", rate=48000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 48000), np.float32), "fltp", "stereo")
+        frame.sample_rate = 48000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    for name, sentence in {
+        "absent.mp4": "does not exist", "text.mp4": "is no movie that can be read", "empty.mov": "is no movie that can be read",
+        "folder": "holds no numbered images", "broken": "a1.png is no image that can be read", "sound.m4a": "has no picture",
+    }.items():
+        with pytest.raises(InputError, match=sentence):
+            open_source(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".ts", ".mp4"])
+def test_truncated_movie_says_where_it_ends(tmp_path: Path, suffix: str) -> None:
+    whole = write_clip(tmp_path / f"whole{suffix}", 120, sound=False)
+    part = tmp_path / f"part{suffix}"
+    part.write_bytes(whole.read_bytes()[:whole.stat().st_size // 2])
+    if suffix == ".mp4":  # the index stands at the end of the file
+        with pytest.raises(InputError, match="is no movie that can be read"):
+            open_source(part)
+        return
+    with open_source(part) as source:
+        assert 20 < source.count < 90
+        assert len(list(source.frames(0, source.count - 2))) == source.count - 2
+        with pytest.raises(InputError, match="the file is not complete"):
+            list(source.frames(10, 119))
+
+
+def test_rotated_phone_video_stands_upright(tmp_path: Path, clip: Path) -> None:
+    upright = tmp_path / "r.mp4"
+    with av.open(str(clip)) as source, av.open(str(upright), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        if not hasattr(stream, "set_display_rotation") and not hasattr(stream, "display_rotation"):
+            pytest.skip("this PyAV cannot write a rotation")
+        stream.set_display_rotation(90)
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    with open_source(upright) as rotated:
+        assert rotated.size == (180, 320)
