@@ -22,7 +22,7 @@ from .color import to_float, to_uint8
 from .engines import Engine, Frame, create
 from .job import Job
 from .messages import Cancelled, Failure, InputError, Progress, Record, Status, Warning
-from .plan import OutputFrame, host_rate, make_plan, needed_frames
+from .plan import HEADER_ERROR, OutputFrame, host_rate, make_plan, needed_frames
 from .sink import Sink
 from .source import Source, open_source
 
@@ -44,10 +44,9 @@ def open_job(job: Job, tell: Tell) -> tuple[Source, Fraction, list[OutputFrame]]
     source = open_source(job.source, job.files, job.fps, lambda text: tell(Warning(text)))
     try:
         rate = host_rate(job, source.count, source.fps)
-        # a host counts from the file's header, which may promise one frame more than there is
-        slack = 0 if job.shown_end is None else 1
-        visible_end = job.end if job.shown_end is None else min(job.end, job.shown_end)
-        if visible_end * rate > source.count + slack * rate or (job.start < 0 and job.shown_start is None):
+        hosted = job.shown_end is not None
+        visible_end = min(job.end, job.shown_end) if job.shown_end is not None else job.end
+        if visible_end * rate > source.count + hosted * HEADER_ERROR or (job.start < 0 and not hosted):
             raise InputError(
                 f"The range {job.start} to {job.end} lies outside of {job.source}, which has {source.count} frames "
                 f"(0 to {source.count}): choose a range inside, or check that the file is complete."

@@ -13,6 +13,10 @@ from .messages import InputError
 from .timing import source_times, split_time
 
 
+HEADER_ERROR = 3
+"""Frames by which a movie's header may be wrong about its length, and a host that believes it with it."""
+
+
 @dataclass(frozen=True)
 class OutputFrame:
     """One frame to write.
@@ -63,10 +67,11 @@ def host_rate(job: Job, count: int, fps: Fraction) -> Fraction:
     1, unless a host plays the media in its own time: then the media's length as the host counts it differs from `count`
     as the frame rates do. Raises InputError where the length agrees with neither.
     """
-    if job.host_length is None or job.host_fps is None or abs(job.host_length - count) <= 1:
+    if job.host_length is None or job.host_fps is None:
         return Fraction(1)
-    if abs(job.host_length - count * job.host_fps / fps) <= 2:
-        return fps / job.host_fps
+    plain, timed = abs(job.host_length - count), abs(job.host_length - count * job.host_fps / fps)
+    if min(plain, timed) <= HEADER_ERROR:
+        return Fraction(1) if plain <= timed else fps / job.host_fps
     raise InputError(
         f"{job.source} has {count} frames at {float(fps):g} fps, and the strip counts {job.host_length}: reload the strip "
         "if the file has changed, or check that the file is complete."

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The worker as a process: `python -m core` from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from core.job import Job
+from core.messages import Done, Error, Progress, Record, Status, decode
+from core.source import open_source
+from scripts.clips import read_number
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "core", *map(str, words)]
+
+
+def core(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*words), cwd=ROOT, capture_output=True, text=True, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def records(output: str) -> list[Record]:
+    return [decode(line) for line in output.splitlines()]
+
+
+def read(path: Path) -> np.ndarray:
+    return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+
+
+def frames_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+
+
+def test_slow_makes_the_frames_that_plan_lists(clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out put ü"
+    arguments = (clip, "--output", out, "--range", 4, 10, "--factor", "7/3", "--engine", "blend")
+    planned = json.loads(core("plan", *arguments).stdout)
+    ended = core("slow", *arguments, "--json")
+    assert ended.returncode == 0, ended.stderr
+    told = records(ended.stdout)
+    assert isinstance(told[0], Status)
+    assert told[-1] == Done(0, str(out / "result.json"))
+    assert [record.done for record in told if isinstance(record, Progress)] == list(range(15))
+    result = json.loads((out / "result.json").read_text())
+    assert result["frames"] == planned
+    assert (result["engine"], result["device"], result["precision"], result["fps"], result["size"]) == (
+        "blend", "cpu", "fp32", "24/1", [320, 180])
+    assert [entry["file"] for entry in planned] == sorted(frames_in(out)) == [f"{n:06d}.png" for n in range(1, 15)]
+    assert [(entry["kind"], entry["source"], entry["t"]) for entry in planned[:4]] == [
+        ("copy", 4, "0"), ("between", 4, "3/7"), ("between", 4, "6/7"), ("between", 5, "2/7")]
+    with open_source(clip) as source:
+        decoded = dict(zip(range(4, 11), source.frames(4, 11), strict=True))
+    for entry in planned:
+        pixels, t = read(out / entry["file"]), eval(entry["t"])  # noqa: S307
+        exact = (1 - t) * decoded[entry["source"]] + t * decoded[entry["source"] + 1].astype(float)
+        assert np.abs(pixels - exact).max() <= (0 if entry["kind"] == "copy" else 0.51)
+
+
+def test_whole_clip_is_slowed_where_no_range_is_given(clip: Path, tmp_path: Path) -> None:
+    assert core("slow", clip, "--output", tmp_path / "o", "--factor", 2, "--engine", "nearest").returncode == 0
+    result = json.loads((tmp_path / "o" / "result.json").read_text())
+    assert len(result["frames"]) == 80
+    assert [entry["kind"] for entry in result["frames"]] == ["copy", "between"] * 39 + ["copy", "hold"]
+    assert read_number(read(tmp_path / "o" / "000080.png")) == 39
+
+
+def test_image_sequence_in_any_folder(tmp_path: Path, clip: Path) -> None:
+    out = tmp_path / "first"
+    assert core("slow", clip, "--output", out, "--range", 0, 6, "--factor", 1, "--engine", "nearest").returncode == 0
+    for given in (out, out / "000001.png"):
+        again = tmp_path / f"again {given.suffix}"
+        ended = core("slow", given, "--output", again, "--factor", 2, "--fps", "30000/1001", "--engine", "nearest")
+        assert ended.returncode == 0, ended.stdout
+        result = json.loads((again / "result.json").read_text())
+        assert (len(result["frames"]), result["fps"]) == (12, "30000/1001")
+        assert frames_in(again)["000003.png"] == frames_in(out)["000002.png"]
+
+
+def test_text_for_people(clip: Path, tmp_path: Path) -> None:
+    ended = core("slow", clip, "--output", tmp_path / "o", "--range", 0, 4, "--engine", "nearest")
+    assert "16/16 frames" in ended.stdout
+    assert "{" not in ended.stdout
+    assert ended.stdout.endswith(f"Done: {tmp_path / 'o' / 'result.json'}\n")
+
+
+@pytest.mark.parametrize(("words", "sentence"), [
+    (["absent.mp4"], "absent.mp4 does not exist"),
+    (["CLIP", "--range", "30", "99"], "which has 40 frames"),
+    (["CLIP", "--range", "-3", "9"], "which has 40 frames"),
+    (["CLIP", "--range", "50", "60"], "which has 40 frames"),
+    (["CLIP", "--range", "5", "6"], "slow motion needs at least 2"),
+    (["CLIP", "--range", "9", "5"], "slow motion needs at least 2"),
+    (["CLIP", "--factor", "0.5"], "factor: 1/2 is too small"),
+    (["CLIP", "--factor", "0"], "factor: 0 is too small"),
+    (["CLIP", "--factor", "-3"], "factor: -3 is too small"),
+    (["CLIP", "--factor", "fast"], "'fast' is not a number"),
+    (["CLIP", "--factor", "nan"], "'nan' is not a number"),
+    (["CLIP", "--engine", "magic"], "invalid choice: 'magic'"),
+    (["CLIP", "--device", "toaster"], "invalid choice: 'toaster'"),
+    (["/dev/null"], "/dev/null is no movie"),
+    ([str(ROOT / "LICENSE")], "is no movie that can be read"),
+    ([str(ROOT / "docs")], "holds no numbered images"),
+])
+def test_bad_input_is_a_sentence_and_changes_nothing(clip: Path, tmp_path: Path, words: list[str], sentence: str) -> None:
+    words = [str(clip) if word == "CLIP" else word for word in words]
+    for as_json in ([], ["--json"]):
+        ended = core("slow", *words, "--output", tmp_path / "o", *as_json)
+        assert ended.returncode == 2
+        assert sentence in ended.stdout
+        assert "Traceback" not in ended.stderr
+        assert not (tmp_path / "o").exists()
+    told = records(ended.stdout)
+    assert [type(record) for record in told[-2:]] == [Error, Done]
+    assert told[-1] == Done(2)
+
+
+def test_output_that_cannot_be_written(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ended = core("slow", clip, "--output", tmp_path / "file" / "o", "--engine", "nearest")
+    assert ended.returncode == 2
+    assert "choose a folder that can be written" in ended.stdout
+
+
+def test_job_file_that_is_wrong(tmp_path: Path) -> None:
+    for name, text, sentence in (("a", "{", "not JSON"), ("b", '{"schema": 1, "source": "/x"}', "output: missing")):
+        (tmp_path / name).write_text(text)
+        ended = core("run", tmp_path / name, "--json")
+        assert (ended.returncode, sentence in ended.stdout) == (2, True)
+    assert core("run", tmp_path / "absent", "--json").returncode == 2
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"a small disk cannot be mounted without the rights for it: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_full_disk(clip: Path, small_disk: Path) -> None:
+    arguments = ("slow", clip, "--output", small_disk / "o", "--range", 0, 20, "--engine", "blend", "--json")
+    ended = core(*arguments)
+    assert ended.returncode == 2
+    error = records(ended.stdout)[-2]
+    assert isinstance(error, Error)
+    assert "is full: free some space and start again" in error.text
+    assert not list((small_disk / "o").glob("*.part"))
+    kept = frames_in(small_disk / "o")
+    assert len(kept) > 2
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    assert core(*arguments).returncode == 0
+    done = frames_in(small_disk / "o")
+    assert len(done) == 80
+    assert {name: done[name] for name in kept} == kept
+
+
+def start_job(job: Job, tmp_path: Path, *words: str) -> subprocess.Popen[str]:
+    (tmp_path / "job.json").write_text(job.to_json(), encoding="utf-8")
+    return subprocess.Popen(command("run", tmp_path / "job.json", "--json", *words), cwd=ROOT, text=True,
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def job_for(clip: Path, output: Path) -> Job:
+    return Job(source=str(clip), output=str(output), start=0, end=40)
+
+
+def until_frame(process: subprocess.Popen[str], number: int) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        record = decode(line)
+        if isinstance(record, Progress) and record.done >= number:
+            return
+    raise AssertionError(f"the worker ended before frame {number}")
+
+
+def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(clip: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    assert start_job(job_for(clip, whole), tmp_path).wait(120) == 0
+    chance = random.Random()
+    for attempt in range(3):
+        folder = tmp_path / f"killed{attempt}"
+        moment = chance.uniform(0, 120)
+        process = start_job(job_for(clip, folder), tmp_path)
+        until_frame(process, int(moment))
+        time.sleep(chance.uniform(0, 0.05))
+        process.kill()
+        process.wait()
+        assert not (folder / "result.json").exists()
+        assert start_job(job_for(clip, folder), tmp_path).wait(120) == 0
+        assert frames_in(folder) == frames_in(whole), f"killed after frame {int(moment)}"
+        results = [json.loads((path / "result.json").read_text()) for path in (folder, whole)]
+        assert results[0]["frames"] == results[1]["frames"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_cancelled_by_a_signal(clip: Path, tmp_path: Path, how: signal.Signals) -> None:
+    process = start_job(job_for(clip, tmp_path / "o"), tmp_path)
+    until_frame(process, 5)
+    process.send_signal(how)
+    output, errors = process.communicate(timeout=10)
+    assert process.returncode == 4
+    assert records(output)[-1] == Done(4)
+    assert "Traceback" not in errors
+    assert not list((tmp_path / "o").glob("*.part"))
+
+
+def test_worker_does_not_outlive_who_started_it(clip: Path, tmp_path: Path) -> None:
+    process = start_job(job_for(clip, tmp_path / "o"), tmp_path, "--until-stdin-closes")
+    until_frame(process, 3)
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(10) == 4
+
+
+def test_second_worker_in_the_same_folder_is_refused(clip: Path, tmp_path: Path) -> None:
+    first = start_job(job_for(clip, tmp_path / "o"), tmp_path)
+    until_frame(first, 2)
+    second = start_job(job_for(clip, tmp_path / "o"), tmp_path)
+    output, _ = second.communicate(timeout=30)
+    assert second.returncode == 2
+    assert "in use by another worker" in output
+    first.communicate(timeout=120)
+    assert first.returncode == 0
+
+
+def test_python_without_the_packages(tmp_path: Path, clip: Path) -> None:
+    job = tmp_path / "job.json"
+    job.write_text(job_for(clip, tmp_path / "o").to_json())
+    # -I and -S: the interpreter without any site-packages
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from core.cli import main; sys.exit(main(sys.argv[1:]))"
+    ended = subprocess.run([sys.executable, "-I", "-S", "-c", program, "run", str(job), "--json"], capture_output=True, text=True,
+                           env={**os.environ, "PYTHONPATH": ""})
+    assert ended.returncode == 3
+    error = records(ended.stdout)[-2]
+    assert isinstance(error, Error)
+    assert "has no module" in error.text
+    assert "worker.txt" in error.text
