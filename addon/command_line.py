@@ -21,17 +21,25 @@ NAME = "lento"
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"blender -b FILE.blend --command {NAME}",
-        description="Slow a range of a strip down and save the file. Exit status: 0 done, 2 bad input, 3 the engine failed, "
-                    "4 cancelled.",
+        description="Slow a range of a strip down and save the file. Exit status: 0 done, 2 bad input, 3 the engine "
+        "failed, 4 cancelled.",
     )
     parser.add_argument("--strip", required=True, metavar="NAME", help="name of the strip")
-    parser.add_argument("--range", nargs=2, type=int, metavar=("A", "B"),
-                        help="timeline frames, B not included; else what the file marks")
+    parser.add_argument(
+        "--range",
+        nargs=2,
+        type=int,
+        metavar=("A", "B"),
+        help="timeline frames, B not included; else what the file marks",
+    )
     parser.add_argument("--scene", metavar="NAME", help="scene that the strip is in; else the one that the file shows")
     parser.add_argument("--save-as", metavar="FILE", help="save here; else over the opened file")
     for name, (declared, spec) in options.OPTIONS.items():
-        kind: dict[str, Any] = {"type": _factor} if isinstance(declared.default, Fraction) else \
-            {"choices": [choice.id for choice in spec.choices]}
+        kind: dict[str, Any] = (
+            {"type": _factor}
+            if isinstance(declared.default, Fraction)
+            else {"choices": [choice.id for choice in spec.choices]}
+        )
         parser.add_argument(f"--{name.replace('_', '-')}", help=f"{spec.help} (as the scene has it)", **kind)
     return parser
 
@@ -75,8 +83,9 @@ def _run(arguments: argparse.Namespace) -> str:
     try:
         bpy.ops.wm.save_as_mainfile(filepath=target)
     except RuntimeError as error:
-        raise InputError(f"{target} could not be saved ({str(error).strip()}): the frames are kept in "
-                         f"{gathered.job.output}.") from error
+        raise InputError(
+            f"{target} could not be saved ({str(error).strip()}): the frames are kept in {gathered.job.output}."
+        ) from error
     return f"{told}\nSaved {target}"
 
 

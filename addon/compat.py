@@ -21,12 +21,27 @@ _TRIM_START = "content_trim_start" if _NEW_TIMES else "animation_offset_start"
 _TRIM_END = "content_trim_end" if _NEW_TIMES else "animation_offset_end"
 
 # what must not be copied from strip to strip: the times under both of their names, and where the strip lies
-STRIP_PLACE = frozenset({
-    "left_handle", "right_handle", "duration", "content_start", "left_handle_offset", "right_handle_offset",
-    "content_trim_start", "content_trim_end", "frame_start", "frame_final_start", "frame_final_end",
-    "frame_final_duration", "frame_offset_start", "frame_offset_end", "animation_offset_start", "animation_offset_end",
-    "channel",
-})
+STRIP_PLACE = frozenset(
+    {
+        "left_handle",
+        "right_handle",
+        "duration",
+        "content_start",
+        "left_handle_offset",
+        "right_handle_offset",
+        "content_trim_start",
+        "content_trim_end",
+        "frame_start",
+        "frame_final_start",
+        "frame_final_end",
+        "frame_final_duration",
+        "frame_offset_start",
+        "frame_offset_end",
+        "animation_offset_start",
+        "animation_offset_end",
+        "channel",
+    }
+)
 
 
 def left(strip: Any) -> int:
@@ -120,8 +135,14 @@ def in_sequencer(scene: Any) -> Iterator[None]:
     """A context in which the sequencer's own operators work on this scene, also where no sequencer is on the screen."""
     manager = bpy.context.window_manager
     window, area = next(
-        ((window, area) for window in manager.windows for area in window.screen.areas if area.type == "SEQUENCE_EDITOR"),
-        (manager.windows[0], manager.windows[0].screen.areas[0]))
+        (
+            (window, area)
+            for window in manager.windows
+            for area in window.screen.areas
+            if area.type == "SEQUENCE_EDITOR"
+        ),
+        (manager.windows[0], manager.windows[0].screen.areas[0]),
+    )
     kind = area.type
     workspace = window.workspace
     edited = getattr(workspace, "sequencer_scene", None)
@@ -147,8 +168,17 @@ def add_movie_in_its_own_time(scene: Any, path: str, channel: int, start: int) -
     # from 5.0 on it would start to move the strip with the mouse, which crashes without a window
     keep = {"move_strips": False} if "move_strips" in operator.get_rna_type().properties else {}
     with in_sequencer(scene):
-        operator(filepath=path, channel=channel, frame_start=start, sound=False, use_framerate=False,
-                 adjust_playback_rate=True, fit_method="ORIGINAL", set_view_transform=False, **keep)
+        operator(
+            filepath=path,
+            channel=channel,
+            frame_start=start,
+            sound=False,
+            use_framerate=False,
+            adjust_playback_rate=True,
+            fit_method="ORIGINAL",
+            set_view_transform=False,
+            **keep,
+        )
 
 
 def sequencer_areas(window_manager: Any) -> Iterator[Any]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What one strip has -> another strip: settings, modifiers, animation.
 
-Through RNA's own description of its properties, so that what a later Blender adds is copied too; the operator that copies
-modifiers would need a sequencer on the screen, and the user may have closed it.
+Through RNA's own description of its properties, so that what a later Blender adds is copied too; the operator that
+copies modifiers would need a sequencer on the screen, and the user may have closed it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,28 @@ from . import compat
 
 # beside the place: what names the strip or its media, selects it, or is about decoding the original's own files
 _NOT_SETTINGS = compat.STRIP_PLACE | {
-    "rna_type", "name", "type", "select", "select_left_handle", "select_right_handle", "filepath", "directory",
-    "stream_index", "use_proxy", "proxy", "use_multiview", "views_format", "stereo_3d_format", "use_deinterlace",
-    "use_reverse_frames", "strobe", "elements", "retiming_keys", "show_retiming_keys", "modifiers", "connections",
+    "rna_type",
+    "name",
+    "type",
+    "select",
+    "select_left_handle",
+    "select_right_handle",
+    "filepath",
+    "directory",
+    "stream_index",
+    "use_proxy",
+    "proxy",
+    "use_multiview",
+    "views_format",
+    "stereo_3d_format",
+    "use_deinterlace",
+    "use_reverse_frames",
+    "strobe",
+    "elements",
+    "retiming_keys",
+    "show_retiming_keys",
+    "modifiers",
+    "connections",
     "animation_data",
 }
 
@@ -39,8 +58,13 @@ def _copy_rna(source: Any, target: Any, left_out: frozenset[str] | set[str]) -> 
         elif prop.type == "POINTER" and prop.is_readonly:
             nested = getattr(target, name)
             if value is not None and nested is not None:
-                _copy_rna(value, nested, {"rna_type", "name"} if prop.fixed_type.identifier != "ColorManagedInputColorspaceSettings"
-                          else {"rna_type", "is_data"})
+                _copy_rna(
+                    value,
+                    nested,
+                    {"rna_type", "name"}
+                    if prop.fixed_type.identifier != "ColorManagedInputColorspaceSettings"
+                    else {"rna_type", "is_data"},
+                )
                 if hasattr(nested, "update"):
                     nested.update()  # curves compute their table only when told
         elif not prop.is_readonly:
@@ -65,12 +89,21 @@ def copy_animation(scene: Any, source: Any, target: Any, when: Callable[[float],
         return
     prefix, new_prefix = source.path_from_id() + ".", target.path_from_id() + "."
     for curve in [curve for curve in curves if curve.data_path.startswith(prefix)]:
-        path = new_prefix + curve.data_path[len(prefix):]
+        path = new_prefix + curve.data_path[len(prefix) :]
         copy = curves.find(path, index=curve.array_index) or curves.new(path, index=curve.array_index)
         copy.extrapolation = curve.extrapolation
         copy.keyframe_points.add(len(curve.keyframe_points))
         for key, new in zip(curve.keyframe_points, copy.keyframe_points, strict=True):
-            for name in ("interpolation", "easing", "back", "amplitude", "period", "type", "handle_left_type", "handle_right_type"):
+            for name in (
+                "interpolation",
+                "easing",
+                "back",
+                "amplitude",
+                "period",
+                "type",
+                "handle_left_type",
+                "handle_right_type",
+            ):
                 setattr(new, name, getattr(key, name))
             for name in ("co", "handle_left", "handle_right"):
                 x, y = getattr(key, name)

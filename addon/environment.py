@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which Python the worker runs in. Knows nothing of Blender; nothing here starts a process, so it may be asked at any time."""
+"""Which Python the worker runs in. Knows nothing of Blender; starts no process, so it may be asked at any time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class WorkerPython:
 
 
 def find(preferred: str, user_folder: Path) -> WorkerPython:
-    """The worker's Python: the preference, else LENTO_PYTHON, else `lento-env` in the user's extension folder, else ours.
+    """The worker's Python: the preference, else LENTO_PYTHON, else `lento-env` in the user's folder, else our own.
 
     Raises InputError where a named one is not there, or none is left.
     """
@@ -35,7 +35,9 @@ def find(preferred: str, user_folder: Path) -> WorkerPython:
         if text:
             path = Path(text).expanduser()
             if not path.is_file():
-                raise InputError(f"The worker's Python {path}, named in {origin}, is not there: correct it, or clear it.")
+                raise InputError(
+                    f"The worker's Python {path}, named in {origin}, is not there: correct it, or clear it."
+                )
             return WorkerPython(path, origin)
     for path in (user_folder / FOLDER / "bin" / "python", user_folder / FOLDER / "Scripts" / "python.exe"):
         if path.is_file():
@@ -43,6 +45,6 @@ def find(preferred: str, user_folder: Path) -> WorkerPython:
     if sys.executable and all(find_spec(name) for name in ("cv2", "av", "numpy")):
         return WorkerPython(Path(sys.executable), "Blender's own Python")
     raise InputError(
-        "Lento has no Python for its worker: name one with opencv-python-headless and av in Lento's preferences, or set "
-        f"{VARIABLE}. How to make one: {MANUAL}"
+        "Lento has no Python for its worker: name one with opencv-python-headless and av in Lento's preferences, or "
+        f"set {VARIABLE}. How to make one: {MANUAL}"
     )

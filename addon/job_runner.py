@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The worker process: start it, read its records, stop it. Knows nothing of Blender.
 
-Nothing here waits: records are read by a thread and handed over by `poll`, and a worker that does not stop when it is asked
-to is killed by another thread. The worker holds the other end of a pipe that ends with this process, and so does not
-outlive it, however it ends.
+Nothing here waits: records are read by a thread and handed over by `poll`, and a worker that does not stop when it is
+asked to is killed by another thread. The worker holds the other end of a pipe that ends with this process, and so does
+not outlive it, however it ends.
 """
 
 from __future__ import annotations
@@ -45,12 +45,19 @@ class Worker:
         try:
             with open(log_path, "wb") as log_file:
                 self._process = subprocess.Popen(
-                    command, cwd=folder, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                    stderr=log_file, **_own_group(),
+                    command,
+                    cwd=folder,
+                    env=_environment(),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log_file,
+                    **_own_group(),
                 )
         except OSError as error:
-            raise InputError(f"The worker cannot be started with {command[0]} ({error.strerror}): choose another Python in "
-                             "Lento's preferences.") from error
+            raise InputError(
+                f"The worker cannot be started with {command[0]} ({error.strerror}): choose another Python in "
+                "Lento's preferences."
+            ) from error
         _alive.add(self)
         threading.Thread(target=self._read, args=(self._process.stdout,), name="lento-records", daemon=True).start()
 
@@ -116,9 +123,13 @@ class Worker:
         if self._cancelled.is_set():
             return Done(ExitCode.CANCELLED)
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
-        self._records.put(Error(
-            f"The worker ended unexpectedly ({how}). Finished frames are kept: start again to go on after them. What it wrote "
-            f"last is in {self.log_path}.", ExitCode.ENGINE_FAILED))
+        self._records.put(
+            Error(
+                f"The worker ended unexpectedly ({how}). Finished frames are kept: start again to go on after them. "
+                f"What it wrote last is in {self.log_path}.",
+                ExitCode.ENGINE_FAILED,
+            )
+        )
         return Done(ExitCode.ENGINE_FAILED)
 
 

@@ -86,7 +86,9 @@ def start(request: Request, python: WorkerPython) -> Running:
     """
     for other in running:
         if (other.request.scene, other.request.strip_id) == (request.scene, request.strip_id):
-            raise InputError(f"The strip {request.strip_name!r} is being slowed already: wait for it, or cancel it first.")
+            raise InputError(
+                f"The strip {request.strip_name!r} is being slowed already: wait for it, or cancel it first."
+            )
     folder = Path(request.job.output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,8 +96,8 @@ def start(request: Request, python: WorkerPython) -> Running:
         job_file.write_text(request.job.to_json(), encoding="utf-8")
     except OSError as error:
         raise InputError(
-            f"The frames' folder {folder} cannot be written ({error.strerror}): save the .blend in a folder that can be "
-            "written, on a disk with free space."
+            f"The frames' folder {folder} cannot be written ({error.strerror}): save the .blend in a folder that can "
+            "be written, on a disk with free space."
         ) from error
     command = [str(python.path), "-s", "-m", "core", "run", str(job_file), "--json", "--until-stdin-closes"]
     job = Running(request, Worker(command, EXTENSION_ROOT, folder / "worker.log"))

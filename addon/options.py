@@ -26,12 +26,21 @@ def properties(**common: Any) -> dict[str, Any]:
 def _property(declared: Field[Any], spec: Option, common: dict[str, Any]) -> Any:
     if spec.choices:
         items = [(choice.id, choice.label, choice.help) for choice in spec.choices]
-        return bpy.props.EnumProperty(name=spec.label, description=spec.help, items=items, default=declared.default, **common)
+        return bpy.props.EnumProperty(
+            name=spec.label, description=spec.help, items=items, default=declared.default, **common
+        )
     if isinstance(declared.default, Fraction):
         # soft limits only: a hard one would turn a script's wrong value into a right one without a word
         return bpy.props.FloatProperty(
-            name=spec.label, description=spec.help, default=float(declared.default), soft_min=float(spec.minimum or 0),
-            soft_max=float(spec.usual_maximum or 100), step=50, precision=3, **common)
+            name=spec.label,
+            description=spec.help,
+            default=float(declared.default),
+            soft_min=float(spec.minimum or 0),
+            soft_max=float(spec.usual_maximum or 100),
+            step=50,
+            precision=3,
+            **common,
+        )
     raise TypeError(f"no Blender property for the option {declared.name!r}")
 
 

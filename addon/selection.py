@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Strip and marked range -> what to slow. Reads the scene, changes nothing, and says in a sentence what cannot be slowed."""
+"""Strip and marked range -> what to slow. Changes nothing, and says in a sentence what cannot be slowed."""
 
 from __future__ import annotations
 
@@ -87,6 +87,7 @@ def strip_named(scene: Any, name: str) -> Any:
 
 def container_of(scene: Any, strip: Any) -> Any:
     """The collection of strips that `strip` lies in: the sequencer's, or a meta strip's."""
+
     def search(strips: Any) -> Any:
         if strip in strips.values():
             return strips
@@ -115,8 +116,8 @@ def marked_range(scene: Any, strip: Any, given: tuple[int, int] | None = None) -
         start, end, origin = left, right, "the whole strip"
     if end <= left or start >= right:
         raise InputError(
-            f"{_capital(origin)}, frames {start} to {end - 1}, lies outside of the strip {strip.name!r} (frames {left} to "
-            f"{right - 1}): mark a part of the strip."
+            f"{_capital(origin)}, frames {start} to {end - 1}, lies outside of the strip {strip.name!r} (frames "
+            f"{left} to {right - 1}): mark a part of the strip."
         )
     start, end = max(start, left), min(end, right)
     if end - start < 2:
@@ -134,16 +135,20 @@ def check_strip(scene: Any, strip: Any, placement: str) -> None:
             f"The strip {name!r} is a {_kind(strip)} strip: select a movie or image strip. (Render other strips to a "
             "movie first.)"
         )
+    channel = scene.sequence_editor.channels[strip.channel]
+    if channel.lock:  # first, since a strip on a locked channel calls itself locked, too
+        raise InputError(f"The strip {name!r} lies on the locked channel {channel.name!r}: unlock the channel first.")
     if strip.lock:
         raise InputError(f"The strip {name!r} is locked: unlock it first.")
-    channel = scene.sequence_editor.channels[strip.channel]
-    if channel.lock:
-        raise InputError(f"The strip {name!r} lies on the locked channel {channel.name!r}: unlock the channel first.")
     unsupported = (
         (compat.is_retimed(strip), "has retiming keys", "remove them (Strip > Retiming > Reset Retiming)"),
         (strip.use_reverse_frames, "plays backwards", "turn Reverse Frames off"),
         (strip.strobe > 1.0, "repeats frames (Strobe)", "set Strobe to 1"),
-        (getattr(strip, "use_deinterlace", False), "is deinterlaced by Blender", "turn Deinterlace off, or convert the movie"),
+        (
+            getattr(strip, "use_deinterlace", False),
+            "is deinterlaced by Blender",
+            "turn Deinterlace off, or convert the movie",
+        ),
         (getattr(strip, "stream_index", 0) > 0, "shows another stream than the file's first", "choose stream 0"),
         (getattr(strip, "use_multiview", False), "is stereoscopic", "turn Use Multi-View off"),
     )
@@ -152,8 +157,8 @@ def check_strip(scene: Any, strip: Any, placement: str) -> None:
             raise InputError(f"The strip {name!r} {what}, which cannot be slowed yet: {remedy}.")
     if placement == "ripple" and (effect := effect_of(scene, strip)) is not None:
         raise InputError(
-            f"The strip {name!r} feeds the effect {effect.name!r}, which splitting it would break: choose the placement "
-            "Overlay instead."
+            f"The strip {name!r} feeds the effect {effect.name!r}, which splitting it would break: choose the "
+            "placement Overlay instead."
         )
 
 
@@ -174,8 +179,10 @@ def gather(scene: Any, strip: Any, marked: Range, placement: str, strip_id: str,
     media = media_of(strip)
     missing = next((path for path in media_files(strip) if not path.exists()), None)
     if missing is not None:
-        raise InputError(f"The media of the strip {strip.name!r}, {missing}, is not there: find it first (File > External "
-                         "Data > Find Missing Files).")
+        raise InputError(
+            f"The media of the strip {strip.name!r}, {missing}, is not there: find it first (File > External "
+            "Data > Find Missing Files)."
+        )
     shown_start = compat.trim_start(strip)
     offset = shown_start - compat.content_start(strip)
     fps = Fraction(scene.render.fps) / Fraction(scene.render.fps_base).limit_denominator(1001)
@@ -185,18 +192,27 @@ def gather(scene: Any, strip: Any, marked: Range, placement: str, strip_id: str,
         raise InputError(f"The strip {strip.name!r} is one still image: there is no motion to slow.")
     length = compat.content_length(strip)
     job = Job(
-        source=source, files=() if is_movie else tuple(element.filename for element in strip.elements),
+        source=source,
+        files=() if is_movie else tuple(element.filename for element in strip.elements),
         output=os.path.join(absolute(frames_folder()), "_"),  # the folder's name depends on the rest of the job
-        start=marked.start + offset, end=marked.end + offset, shown_start=shown_start, shown_end=shown_start + length,
-        fps=None if is_movie else fps, host_fps=fps,
+        start=marked.start + offset,
+        end=marked.end + offset,
+        shown_start=shown_start,
+        shown_end=shown_start + length,
+        fps=None if is_movie else fps,
+        host_fps=fps,
         host_length=shown_start + length + compat.trim_end(strip) if is_movie else None,
         **chosen,
     )
     folder = f"{frames_folder()}{_file_name(strip.name)}-{job.digest()}"
     job = replace(job, output=absolute(folder))
-    notes = () if bpy.data.filepath else (
-        f"This file is not saved: the frames go to Blender's temporary folder, {absolute(folder)}, which Blender deletes when "
-        "it quits. Save the file first to keep them.",
+    notes = (
+        ()
+        if bpy.data.filepath
+        else (
+            f"This file is not saved: the frames go to Blender's temporary folder, {absolute(folder)}, which Blender "
+            "deletes when it quits. Save the file first to keep them.",
+        )
     )
     return Request(job, scene.name, strip_id, strip.name, strip.type, media, marked, placement, folder, notes)
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Edits of the timeline: finished frames in, the original back.
 
-Everything is looked up when it is needed, by an id that is stored on the strip: undo, split and load leave every earlier
-reference dangling.
+Everything is looked up when it is needed, by an id that is stored on the strip: undo, split and load leave every
+earlier reference dangling.
 """
 
 from __future__ import annotations
@@ -69,11 +69,15 @@ def find(scene: Any, request: Request) -> tuple[Any, int]:
     """
     kept = f"The frames are finished and kept in {request.job.output}."
     editor = scene.sequence_editor
-    same = [strip for strip in (editor.strips_all if editor else ())
-            if strip.type == request.strip_type and selection.media_of(strip) == request.media]
+    same = [
+        strip
+        for strip in (editor.strips_all if editor else ())
+        if strip.type == request.strip_type and selection.media_of(strip) == request.media
+    ]
     # an undo takes the id away together with what was undone: then the name has to do
-    candidates = [strip for strip in same if strip.get(ID) == request.strip_id] or \
-        [strip for strip in same if strip.name == request.strip_name]
+    candidates = [strip for strip in same if strip.get(ID) == request.strip_id] or [
+        strip for strip in same if strip.name == request.strip_name
+    ]
     if not candidates:
         raise InputError(f"The strip {request.strip_name!r} is gone, so nothing was inserted. {kept}")
     for strip in sorted(candidates, key=lambda strip: strip.name != request.strip_name):
@@ -84,7 +88,9 @@ def find(scene: Any, request: Request) -> tuple[Any, int]:
             except InputError as error:
                 raise InputError(f"{error} {kept}") from error
             return strip, start
-    raise InputError(f"The strip {request.strip_name!r} was changed and no longer shows the range, so nothing was inserted. {kept}")
+    raise InputError(
+        f"The strip {request.strip_name!r} was changed and no longer shows the range, so nothing was inserted. {kept}"
+    )
 
 
 def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
@@ -98,13 +104,18 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
     added = length - len(request.marked)
     strips = selection.container_of(scene, source)
     provenance = Provenance(
-        schema=1, name=source.name, type=source.type,
+        schema=1,
+        name=source.name,
+        type=source.type,
         media=source.filepath if source.type == "MOVIE" else source.directory,
         files=tuple(element.filename for element in source.elements) if source.type == "IMAGE" else (),
         range=(start - compat.content_start(source), end - compat.content_start(source)),
         trim=(compat.trim_start(source), compat.trim_end(source)),
-        rate=result["rate"], factor=str(request.job.factor), engine=result["engine"],
-        job=request.folder, placement=request.placement,
+        rate=result["rate"],
+        factor=str(request.job.factor),
+        engine=result["engine"],
+        job=request.folder,
+        placement=request.placement,
     )
     if request.placement == "ripple":
         range_strip = _isolate(source, start, end)
@@ -116,7 +127,9 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
     else:
         range_strip = source
         channel = free_channel(scene, strips, source.channel + 1, start, start + length)
-    generated = new_image_strip(strips, f"{provenance.name} {request.job.factor}x", request.folder, names, channel, start)
+    generated = new_image_strip(
+        strips, f"{provenance.name} {request.job.factor}x", request.folder, names, channel, start
+    )
     copy_settings(range_strip, generated)
     factor = float(Fraction(length, len(request.marked)))
     copy_animation(scene, range_strip, generated, lambda frame: start + (frame - start) * factor)
@@ -139,7 +152,9 @@ def provenance_of(strip: Any) -> Provenance:
     try:
         return Provenance(**json.loads(text))
     except (TypeError, ValueError) as error:
-        raise InputError(f"The note on the strip {strip.name!r} about its original cannot be read ({error}).") from error
+        raise InputError(
+            f"The note on the strip {strip.name!r} about its original cannot be read ({error})."
+        ) from error
 
 
 def restore(scene: Any, generated: Any) -> Any:
@@ -178,8 +193,15 @@ def ripple(scene: Any, strips: Any, frame: int, added: int, but: Any = None) -> 
     channels = scene.sequence_editor.channels
     at_top = strips[0].name in scene.sequence_editor.strips
     last = max(compat.right(strip) for strip in strips)
-    later = [strip for strip in strips if compat.left(strip) >= frame and not compat.has_inputs(strip)
-             and strip != but and not strip.lock and not (at_top and channels[strip.channel].lock)]
+    later = [
+        strip
+        for strip in strips
+        if compat.left(strip) >= frame
+        and not compat.has_inputs(strip)
+        and strip != but
+        and not strip.lock
+        and not (at_top and channels[strip.channel].lock)
+    ]
     # the far end first, or a strip would be moved onto the next one and pushed to another channel
     for strip in sorted(later, key=compat.left, reverse=added > 0):
         compat.move(strip, added)
@@ -193,7 +215,9 @@ def ripple(scene: Any, strips: Any, frame: int, added: int, but: Any = None) -> 
         scene.frame_preview_end += added
     # a scene that ended with its last strip, or later, still shows all of it
     if last <= scene.frame_end + 1:
-        scene.frame_end = max(scene.frame_end, last + added - 1) if added > 0 else max(scene.frame_start, scene.frame_end + added)
+        scene.frame_end = (
+            max(scene.frame_end, last + added - 1) if added > 0 else max(scene.frame_start, scene.frame_end + added)
+        )
 
 
 def free_channel(scene: Any, strips: Any, lowest: int, start: int, end: int, but: Any = None) -> int:
@@ -201,12 +225,15 @@ def free_channel(scene: Any, strips: Any, lowest: int, start: int, end: int, but
 
     Raises InputError where there is none.
     """
-    taken = {strip.channel for strip in strips
-             if compat.left(strip) < end and compat.right(strip) > start and strip != but}
+    taken = {
+        strip.channel for strip in strips if compat.left(strip) < end and compat.right(strip) > start and strip != but
+    }
     for channel in range(lowest, LAST_CHANNEL + 1):
         if channel not in taken and not scene.sequence_editor.channels[channel].lock:
             return channel
-    raise InputError(f"No channel above {lowest - 1} is free from frame {start} to {end - 1}: free one, or choose Ripple.")
+    raise InputError(
+        f"No channel above {lowest - 1} is free from frame {start} to {end - 1}: free one, or choose Ripple."
+    )
 
 
 def new_image_strip(strips: Any, name: str, folder: str, names: Sequence[str], channel: int, start: int) -> Any:
@@ -227,26 +254,33 @@ def _isolate(strip: Any, start: int, end: int) -> Any:
 def _companion_sounds(strips: Any, strip: Any) -> list[Any]:
     """The sound strips that play the movie's own sound beside it."""
     # connections of strips can be read only from 5.2 on; that they play one file in step says it in every version
-    return [other for other in strips if other.type == "SOUND" and strip.type == "MOVIE"
-            and selection.absolute(other.sound.filepath) == selection.absolute(strip.filepath)
-            and compat.content_start(other) == compat.content_start(strip)]
+    return [
+        other
+        for other in strips
+        if other.type == "SOUND"
+        and strip.type == "MOVIE"
+        and selection.absolute(other.sound.filepath) == selection.absolute(strip.filepath)
+        and compat.content_start(other) == compat.content_start(strip)
+    ]
 
 
 def _recreate(scene: Any, strips: Any, origin: Provenance, content_start: int) -> Any:
-    """The source strip, whole, with its content beginning at `content_start`, on a channel where nothing is in its way."""
+    """The source strip, whole, its content beginning at `content_start`, on a channel with nothing in its way."""
     end = max(compat.right(strip) for strip in strips)
-    channel = free_channel(scene, strips, 1, min(content_start - origin.trim[0], end), 10 ** 6)
+    channel = free_channel(scene, strips, 1, min(content_start - origin.trim[0], end), 10**6)
     if origin.type == "IMAGE":
         strip = new_image_strip(strips, origin.name, origin.media, origin.files, channel, content_start)
     elif Fraction(origin.rate) == 1:
         strip = strips.new_movie(origin.name, origin.media, channel, content_start)
     else:
         before = set(strips.keys())
-        compat.add_movie_in_its_own_time(scene, origin.media, channel, content_start)
+        compat.add_movie_in_its_own_time(scene, selection.absolute(origin.media), channel, content_start)
         strip = next((strip for strip in strips if strip.name not in before), None)
         if strip is None:
-            raise InputError(f"The original of {origin.name!r} lies in a meta strip: open that (Tab), then restore it there.")
-        strip.name = origin.name
+            raise InputError(
+                f"The original of {origin.name!r} lies in a meta strip: open that (Tab), then restore it there."
+            )
+        strip.name, strip.filepath = origin.name, origin.media
     if any(origin.trim):
         compat.set_trims(strip, *origin.trim, content_start)
     return strip

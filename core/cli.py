@@ -37,10 +37,17 @@ def parser() -> Parser:
     slow = commands.add_parser("slow", help="make the frames of a slowed range")
     plan = commands.add_parser("plan", help="list the frames that `slow` would make, as JSON, without making them")
     for command in (slow, plan):
-        command.add_argument("input", metavar="INPUT", help="a movie, or a folder or the first file of an image sequence")
+        command.add_argument(
+            "input", metavar="INPUT", help="a movie, or a folder or the first file of an image sequence"
+        )
         command.add_argument("--output", metavar="DIR", required=command is slow, help="folder for the frames")
-        command.add_argument("--range", nargs=2, type=int, metavar=("A", "B"),
-                             help="source frames from 0, B not included; else the whole clip")
+        command.add_argument(
+            "--range",
+            nargs=2,
+            type=int,
+            metavar=("A", "B"),
+            help="source frames from 0, B not included; else the whole clip",
+        )
         command.add_argument("--fps", type=_factor, metavar="F", help="frame rate of an image sequence (24)")
         for field, spec in options(Job):
             named: dict[str, Any] = {"help": f"{spec.help} ({field.default})", "default": field.default}
@@ -51,8 +58,11 @@ def parser() -> Parser:
             command.add_argument(f"--{field.name.replace('_', '-')}", **named)
     run = commands.add_parser("run", help="run a job file")
     run.add_argument("job", metavar="JOB.json")
-    run.add_argument("--until-stdin-closes", action="store_true",
-                     help="cancel when standard input ends: the program that started the worker is gone")
+    run.add_argument(
+        "--until-stdin-closes",
+        action="store_true",
+        help="cancel when standard input ends: the program that started the worker is gone",
+    )
     engines = commands.add_parser("engines", help="list the engines")
     for command in (slow, run, engines):
         command.add_argument("--json", action="store_true", help="one JSON record a line, for programs")
@@ -108,19 +118,33 @@ def _reported(messenger: Messenger, work: Callable[[], str]) -> int:
     except ModuleNotFoundError as error:
         code = ExitCode.ENGINE_FAILED
         traceback.print_exc()
-        messenger.send(Error(
-            f"The worker's Python ({sys.executable}) has no module {error.name!r}: install the packages listed in "
-            f"{Path(__file__).parent / 'requirements' / 'worker.txt'} into it, or choose another Python.", code))
+        messenger.send(
+            Error(
+                f"The worker's Python ({sys.executable}) has no module {error.name!r}: install the packages listed in "
+                f"{Path(__file__).parent / 'requirements' / 'worker.txt'} into it, or choose another Python.",
+                code,
+            )
+        )
     except MemoryError:
         code = ExitCode.ENGINE_FAILED
         traceback.print_exc()
-        messenger.send(Error("There is not enough memory for frames of this size: close other programs, or scale the "
-                             "clip down first. Finished frames are kept.", code))
+        messenger.send(
+            Error(
+                "There is not enough memory for frames of this size: close other programs, or scale the "
+                "clip down first. Finished frames are kept.",
+                code,
+            )
+        )
     except Exception as error:  # the top of the process: whatever it is, the user gets a sentence and the log the rest
         code = ExitCode.ENGINE_FAILED
         traceback.print_exc()
-        messenger.send(Error(f"The worker failed ({type(error).__name__}: {error}). Finished frames are kept; please report "
-                             "this with the log.", code))
+        messenger.send(
+            Error(
+                f"The worker failed ({type(error).__name__}: {error}). Finished frames are kept; please report "
+                "this with the log.",
+                code,
+            )
+        )
     messenger.send(Done(code, result))
     return code
 
@@ -138,7 +162,11 @@ def _job(arguments: argparse.Namespace) -> Job:
     with open_source(path, fps=arguments.fps) as source:
         start, end = arguments.range or (0, source.count)
     return Job(
-        source=str(source.path), files=source.files, fps=arguments.fps, start=start, end=end,
+        source=str(source.path),
+        files=source.files,
+        fps=arguments.fps,
+        start=start,
+        end=end,
         output=os.path.abspath(arguments.output or os.curdir),
         **{field.name: getattr(arguments, field.name) for field, _ in options(Job)},
     )
@@ -150,7 +178,9 @@ def _print_plan(arguments: argparse.Namespace) -> int:
         from .pipeline import open_job
         from .sink import EXTENSION
 
-        source, _, frames = open_job(_job(arguments), lambda record: print(getattr(record, "text", ""), file=sys.stderr))
+        source, _, frames = open_job(
+            _job(arguments), lambda record: print(getattr(record, "text", ""), file=sys.stderr)
+        )
         with source:
             print(json.dumps([frame.as_json(EXTENSION) for frame in frames], indent=1))
     except Failure as failure:
@@ -161,7 +191,9 @@ def _print_plan(arguments: argparse.Namespace) -> int:
 
 def _print_engines(arguments: argparse.Namespace) -> int:
     if arguments.json:
-        print(json.dumps([{"id": choice.id, "label": choice.label, "help": choice.help} for choice in ENGINES], indent=1))
+        print(
+            json.dumps([{"id": choice.id, "label": choice.label, "help": choice.help} for choice in ENGINES], indent=1)
+        )
     else:
         for choice in ENGINES:
             print(f"{choice.id:10} {choice.help}")
@@ -183,6 +215,3 @@ def _watch_stdin(cancel: threading.Event) -> None:
     cancel.set()
     # Nobody is left to wait for a job that does not hear it.
     threading.Timer(10.0, os._exit, (ExitCode.CANCELLED,)).start()
-
-
-

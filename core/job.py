@@ -89,8 +89,8 @@ DEVICES = (
 class Job:
     """A range of a movie or an image sequence, slowed `factor` times into a folder of frames.
 
-    Frames are counted from 0 in the source. Checked when it is made: every Job that exists is sound in itself, though its
-    files may be missing.
+    Frames are counted from 0 in the source. Checked when it is made: every Job that exists is sound in itself, though
+    its files may be missing.
     """
 
     source: str
@@ -106,17 +106,23 @@ class Job:
     shown_start: int | None = None
     """The first source frame that may be shown, where it is not the media's first: before it, it is held."""
     shown_end: int | None = None
-    """The source frame after the last that may be shown, where it is not the media's end: from there on, that is held."""
+    """The source frame after the last that may be shown, where it is not the media's end: from there on, that is
+    held."""
     fps: Fraction | None = None
     """Frame rate of an image sequence; a movie brings its own."""
     host_fps: Fraction | None = None
     """Frame rate that the result is played at, where a host plays it."""
     host_length: int | None = None
-    """Length of the whole media as the host counts it. A host may play a movie of another frame rate in the movie's own time
-    and count in its own frames: the worker sees it by this length. All frame numbers of the job are then the host's."""
+    """Length of the whole media as the host counts it. A host may play a movie of another frame rate in the movie's own
+    time and count in its own frames: the worker sees it by this length. All frame numbers of the job are then the
+    host's."""
     factor: Fraction = option(
-        Fraction(4), label="Factor", help="How many times slower: any decimal or fraction from 1 up",
-        minimum=Fraction(1), maximum=Fraction(1000), usual_maximum=Fraction(16),
+        Fraction(4),
+        label="Factor",
+        help="How many times slower: any decimal or fraction from 1 up",
+        minimum=Fraction(1),
+        maximum=Fraction(1000),
+        usual_maximum=Fraction(16),
     )
     engine: str = option("flow", label="Engine", help="What makes the frames in between", choices=ENGINES)
     device: str = option("auto", label="Device", help="Where the engine runs", choices=DEVICES)

@@ -33,7 +33,7 @@ class ExitCode(IntEnum):
     CANCELLED = 4
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818  (an end, not always an error: Cancelled is one)
     """A job cannot go on. The text is a sentence for the user: what happened, to what, what to do."""
 
     code = ExitCode.ENGINE_FAILED

@@ -76,19 +76,23 @@ def run(job: Job, tell: Tell, cancel: threading.Event) -> Path:
             for frame, pixels in _make(engine, source, missing, cancel):
                 write(frame, pixels)
         fps = job.host_fps or source.fps
-        return sink.write_result({
-            "engine": engine.info.id,
-            "device": "cpu",
-            "precision": engine.info.precisions[0],
-            "fps": f"{fps.numerator}/{fps.denominator}",
-            "rate": str(rate),
-            "size": list(source.size),
-            "seconds": round(time.monotonic() - began, 3),
-        }, frames)
+        return sink.write_result(
+            {
+                "engine": engine.info.id,
+                "device": "cpu",
+                "precision": engine.info.precisions[0],
+                "fps": f"{fps.numerator}/{fps.denominator}",
+                "rate": str(rate),
+                "size": list(source.size),
+                "seconds": round(time.monotonic() - began, 3),
+            },
+            frames,
+        )
 
 
-def _make(engine: Engine, source: Source, missing: Sequence[OutputFrame],
-          cancel: threading.Event) -> Iterator[tuple[OutputFrame, Image]]:
+def _make(
+    engine: Engine, source: Source, missing: Sequence[OutputFrame], cancel: threading.Event
+) -> Iterator[tuple[OutputFrame, Image]]:
     """Every missing frame with its pixels, in order."""
     with _reading(source, needed_frames(missing), cancel) as read:
         window: dict[int, Image] = {}
@@ -123,8 +127,8 @@ def _make(engine: Engine, source: Source, missing: Sequence[OutputFrame],
                     except Exception as error:
                         raise Failure(
                             f"The engine {engine.info.id!r} failed between source frames {index} and {index + 1} "
-                            f"({type(error).__name__}: {error}). Finished frames are kept; try another engine, and please "
-                            "report this with the log."
+                            f"({type(error).__name__}: {error}). Finished frames are kept; try another engine, and "
+                            "please report this with the log."
                         ) from error
                     yield frame, pixels
                 else:

@@ -12,7 +12,6 @@ from .job import Job
 from .messages import InputError
 from .timing import source_times, split_time
 
-
 HEADER_ERROR = 3
 """Frames by which a movie's header may be wrong about its length, and a host that believes it with it."""
 
@@ -21,8 +20,9 @@ HEADER_ERROR = 3
 class OutputFrame:
     """One frame to write.
 
-    A "copy" is source frame `source`. A "between" lies at timestep `t` between `source` and the frame after it. A "hold"
-    repeats `source` because the media has no frame for that time. `source + t` is the exact source time of all three.
+    A "copy" is source frame `source`. A "between" lies at timestep `t` between `source` and the frame after it. A
+    "hold" repeats `source` because the media has no frame for that time. `source + t` is the exact source time of all
+    three.
     """
 
     number: int
@@ -44,8 +44,8 @@ def file_name(number: int, extension: str) -> str:
 def make_plan(job: Job, count: int, rate: Fraction = Fraction(1)) -> list[OutputFrame]:
     """Every output frame of the job, for media of `count` frames.
 
-    `rate` is source frames per frame that the job counts in (see `host_rate`). Frames outside of what may be shown are held
-    at its ends; the last pair of the range looks at the frame after the range where there is one.
+    `rate` is source frames per frame that the job counts in (see `host_rate`). Frames outside of what may be shown are
+    held at its ends; the last pair of the range looks at the frame after the range where there is one.
     """
     first = 0 if job.shown_start is None else max(0, round(job.shown_start * rate))
     end = count if job.shown_end is None else min(count, round(job.shown_end * rate))
@@ -69,12 +69,13 @@ def host_rate(job: Job, count: int, fps: Fraction) -> Fraction:
     """
     if job.host_length is None or job.host_fps is None:
         return Fraction(1)
-    plain, timed = abs(job.host_length - count), abs(job.host_length - count * job.host_fps / fps)
+    plain = Fraction(abs(job.host_length - count))
+    timed = abs(job.host_length - count * job.host_fps / fps)
     if min(plain, timed) <= HEADER_ERROR:
         return Fraction(1) if plain <= timed else fps / job.host_fps
     raise InputError(
-        f"{job.source} has {count} frames at {float(fps):g} fps, and the strip counts {job.host_length}: reload the strip "
-        "if the file has changed, or check that the file is complete."
+        f"{job.source} has {count} frames at {float(fps):g} fps, and the strip counts {job.host_length}: reload the "
+        "strip if the file has changed, or check that the file is complete."
     )
 
 

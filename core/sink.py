@@ -41,7 +41,7 @@ class Sink:
 
     @contextmanager
     def opened(self) -> Iterator[Sink]:
-        """Make the folder, take it for this job and this process, and clear away what a killed worker left half-written.
+        """Make the folder, take it for this job and process, and clear away what a killed worker left half-written.
 
         Raises InputError where the folder cannot be written, belongs to another job, or is in use by another worker.
         """
@@ -65,11 +65,13 @@ class Sink:
         if owner.exists():
             if owner.read_text(encoding="ascii", errors="replace") != self._job.digest():
                 raise InputError(
-                    f"{self.folder} holds the frames of another job (other media, range, factor or engine): choose another "
-                    "folder, or delete this one if its frames are not needed."
+                    f"{self.folder} holds the frames of another job (other media, range, factor or engine): choose "
+                    "another folder, or delete this one if its frames are not needed."
                 )
         elif any(name.suffix == EXTENSION for name in self.folder.iterdir()):
-            raise InputError(f"{self.folder} holds images that are not this job's: choose another folder, or an empty one.")
+            raise InputError(
+                f"{self.folder} holds images that are not this job's: choose another folder, or an empty one."
+            )
         else:
             self.write_file(OWNER, self._job.digest().encode())
 
@@ -115,8 +117,8 @@ class Sink:
             undo()
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise InputError(
-                    f"The disk of {self.folder} is full: free some space and start again. Finished frames are kept, and "
-                    "the job goes on after them."
+                    f"The disk of {self.folder} is full: free some space and start again. Finished frames are kept, "
+                    "and the job goes on after them."
                 ) from error
             raise InputError(
                 f"Cannot {doing} in {self.folder} ({error.strerror}): choose a folder that can be written."

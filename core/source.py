@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Files -> frames: movies and image sequences, streamed, so that memory does not grow with the clip.
 
-Frame k of a movie is the last decoded frame with a timestamp of at most first + k / fps, as Blender has it: it is right for
-constant and variable frame rates, start offsets and dropped frames, where "the k-th decoded frame" is not.
+Frame k of a movie is the last decoded frame with a timestamp of at most first + k / fps, as Blender has it: it is right
+for constant and variable frame rates, start offsets and dropped frames, where "the k-th decoded frame" is not.
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ class Source(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
 
-def open_source(path: str | Path, files: Sequence[str] = (), fps: Fraction | None = None,
-                warn: Warn = lambda text: None) -> Source:
+def open_source(
+    path: str | Path, files: Sequence[str] = (), fps: Fraction | None = None, warn: Warn = lambda text: None
+) -> Source:
     """Open a movie, or an image sequence: a folder, one of its files, or a folder with the names of its files.
 
     `fps` is an image sequence's frame rate. Raises InputError where there is nothing that can be read.
@@ -74,7 +75,8 @@ def open_source(path: str | Path, files: Sequence[str] = (), fps: Fraction | Non
     return Movie(path, warn)
 
 
-# ---------------------------------------------------------------------------------------------------------------- images
+# ----------------------------------------------------------------------------------------------------------------
+# images
 
 
 def _number(name: str) -> tuple[str, int, str] | None:
@@ -117,7 +119,10 @@ def sequence_from(first: Path, warn: Warn = lambda text: None) -> list[str]:
     missing = [number for number in range(min(numbered), max(numbered)) if number not in numbered]
     if missing:
         some = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
-        warn(f"{first.parent} lacks {len(missing)} numbers of the sequence ({some}): the files that are there follow each other.")
+        warn(
+            f"{first.parent} lacks {len(missing)} numbers of the sequence ({some}): the files that are there follow "
+            "each other."
+        )
     return [numbered[number] for number in sorted(numbered)]
 
 
@@ -138,8 +143,8 @@ class ImageSequence:
             pixels = self._read(index)
             if (pixels.shape[1], pixels.shape[0]) != self.size:
                 raise InputError(
-                    f"{self.path / self.files[index]} is {pixels.shape[1]}x{pixels.shape[0]} pixels, the first image is "
-                    f"{self.size[0]}x{self.size[1]}: a sequence needs images of one size."
+                    f"{self.path / self.files[index]} is {pixels.shape[1]}x{pixels.shape[0]} pixels, the first image "
+                    f"is {self.size[0]}x{self.size[1]}: a sequence needs images of one size."
                 )
             yield pixels
 
@@ -162,7 +167,8 @@ class ImageSequence:
         """Nothing is held open."""
 
 
-# ---------------------------------------------------------------------------------------------------------------- movies
+# ----------------------------------------------------------------------------------------------------------------
+# movies
 
 
 class Movie:
@@ -239,7 +245,8 @@ class Movie:
 
     def _pts(self, index: int) -> int:
         """The latest timestamp that frame `index` may have."""
-        # rounded, as containers round: Matroska keeps milliseconds, and 1/24 s stands there as 42; halves up, as Blender does
+        # rounded, as containers round: Matroska keeps milliseconds, and 1/24 s stands there as 42; halves up, as
+        # Blender does
         return self._first_pts + math.floor(index * self._step + Fraction(1, 2))
 
     def _slots(self, pts_distance: int) -> int:
@@ -295,7 +302,8 @@ class Movie:
         nominal = self._stream.duration or 0
         last = None
         if nominal:
-            # two seconds before: a stream without an index is entered anywhere, and the last frame may come before others
+            # two seconds before: a stream without an index is entered anywhere, and the last frame may come before
+            # others
             self._seek(self._first_pts + max(0, nominal - round(2 / (self._stream.time_base or 1))))
             last = self._last_pts()
         if last is None:
@@ -306,8 +314,14 @@ class Movie:
 
     def _last_pts(self) -> int | None:
         """The largest timestamp from where the file stands to its end; None for no packet."""
-        return max((packet.pts for packet in self._container.demux(self._stream)
-                    if packet.pts is not None and not packet.is_discard), default=None)
+        return max(
+            (
+                packet.pts
+                for packet in self._container.demux(self._stream)
+                if packet.pts is not None and not packet.is_discard
+            ),
+            default=None,
+        )
 
 
 def _pts_of(frame: VideoFrame) -> int:

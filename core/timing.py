@@ -3,9 +3,9 @@
 
 Standard library only: Blender imports this module too, to say the resulting length before anything starts.
 
-Output frame `i` of a range of `n` source frames slowed by `factor` shows the source time `i / factor`, counted in source
-frames from the range's start. Floats are not used anywhere: after a thousand frames of a factor such as 7/3 they no longer
-say which frames are source frames.
+Output frame `i` of a range of `n` source frames slowed by `factor` shows the source time `i / factor`, counted in
+source frames from the range's start. Floats are not used anywhere: after a thousand frames of a factor such as 7/3 they
+no longer say which frames are source frames.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Clips for the demo and the tests: drawn pictures that move, with sound; every frame carries its number.
 
-    python -m scripts.clips OUT.mp4 [--frames 48] [--fps 24] [--size 320 180] [--codec libx264] [--silent]
+python -m scripts.clips OUT.mp4 [--frames 48] [--fps 24] [--size 320 180] [--codec libx264] [--silent]
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import cv2
 import numpy as np
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 BITS = 12
@@ -49,7 +51,7 @@ def write_number(frame: Image, number: int) -> Image:
     box = width // BITS
     for bit in range(BITS):
         value = 235 if number >> (BITS - 1 - bit) & 1 else 20
-        frame[height - height // 8:, bit * box:(bit + 1) * box] = value
+        frame[height - height // 8 :, bit * box : (bit + 1) * box] = value
     return frame
 
 
@@ -69,15 +71,26 @@ def tone(frames: int, fps: Fraction) -> NDArray[np.int16]:
     return (9000 * np.stack([wave, wave])).astype(np.int16)
 
 
-def write_clip(path: Path, frames: int = 48, fps: Fraction = Fraction(24), size: tuple[int, int] = (320, 180),
-               codec: str = "libx264", pixel_format: str = "yuv420p", sound: bool = True) -> Path:
+def write_clip(
+    path: Path,
+    frames: int = 48,
+    fps: Fraction = Fraction(24),
+    size: tuple[int, int] = (320, 180),
+    codec: str = "libx264",
+    pixel_format: str = "yuv420p",
+    sound: bool = True,
+) -> Path:
     """Write a movie of `draw`'s frames, with `tone` as its sound, and return its path."""
     with av.open(str(path), "w") as container:
-        video = container.add_stream(codec, rate=fps)
+        video = cast(VideoStream, container.add_stream(codec, rate=fps))
         video.width, video.height, video.pix_fmt = *size, pixel_format
         if codec == "libx264":
             video.options = {"crf": "12", "g": "12"}
-        audio = container.add_stream("libvorbis" if path.suffix in (".webm", ".mkv") else "aac", rate=SAMPLE_RATE) if sound else None
+        audio = (
+            container.add_stream("libvorbis" if path.suffix in (".webm", ".mkv") else "aac", rate=SAMPLE_RATE)
+            if sound
+            else None
+        )
         for index in range(frames):
             container.mux(video.encode(av.VideoFrame.from_ndarray(draw(index, size), format="rgb24")))
         container.mux(video.encode())
@@ -100,8 +113,14 @@ def main() -> None:
     parser.add_argument("--codec", default="libx264")
     parser.add_argument("--silent", action="store_true")
     arguments = parser.parse_args()
-    write_clip(arguments.output, arguments.frames, arguments.fps, tuple(arguments.size), arguments.codec,
-               sound=not arguments.silent)
+    write_clip(
+        arguments.output,
+        arguments.frames,
+        arguments.fps,
+        tuple(arguments.size),
+        arguments.codec,
+        sound=not arguments.silent,
+    )
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class Engine(Protocol):
     info: EngineInfo
 
     def prepare(self, a: Frame, b: Frame) -> Any:
-        """All that does not depend on the timestep, once per pair: features, motion. The result goes to `synthesize`."""
+        """All that does not depend on the timestep, once per pair: features, motion; goes to `synthesize`."""
         ...
 
     def synthesize(self, state: Any, t: float) -> Pixels:

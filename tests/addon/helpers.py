@@ -1,23 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looking at a timeline: its strips as text, its picture as numbers."""
+"""Making and looking at timelines."""
 
 from __future__ import annotations
 
-import tempfile
+import sys
 from pathlib import Path
 from typing import Any
 
-import bpy
-import numpy as np
+from scripts.in_blender import MODULE, rendered
 
 BITS = 12
 
 
 def lento(name: str) -> Any:
     """A module of the installed extension."""
-    import importlib
-
-    return importlib.import_module(f"bl_ext.user_default.lento.{name}")
+    return sys.modules[f"{MODULE}.{name}"]
 
 
 def add_movie(scene: Any, path: Path, channel: int = 2, start: int = 1, name: str = "Clip") -> Any:
@@ -62,33 +59,6 @@ def times(strip: Any) -> tuple[int, int]:
 def layout(scene: Any) -> dict[str, tuple[int, int, int]]:
     """Every strip's channel, first frame and the frame after its last."""
     return {strip.name: (strip.channel, *times(strip)) for strip in scene.sequence_editor.strips_all}
-
-
-def rendered(scene: Any, frame: int) -> np.ndarray:
-    """What Blender's sequencer shows at a frame: (H, W, 4) in 0..1."""
-    settings = scene.render.image_settings
-    if hasattr(settings, "media_type"):
-        settings.media_type = "IMAGE"
-    settings.file_format, settings.color_mode, settings.color_depth = "PNG", "RGBA", "8"
-    scene.render.use_sequencer = True
-    scene.frame_set(frame)
-    with tempfile.TemporaryDirectory() as folder:
-        scene.render.filepath = str(Path(folder) / "frame.png")
-        bpy.ops.render.render(write_still=True, scene=scene.name)
-        return pixels_of(Path(scene.render.filepath))
-
-
-def pixels_of(path: Path) -> np.ndarray:
-    """An image file, (H, W, 4) in 0..1, first row on top, in the file's own encoding."""
-    image = bpy.data.images.load(str(path))
-    try:
-        image.colorspace_settings.name = "Non-Color"
-        width, height = image.size
-        flat = np.empty(width * height * 4, np.float32)
-        image.pixels.foreach_get(flat)
-        return flat.reshape(height, width, 4)[::-1]
-    finally:
-        bpy.data.images.remove(image)
 
 
 def number_shown(scene: Any, frame: int) -> int:

@@ -11,7 +11,8 @@ import bpy
 import numpy as np
 import pytest
 
-from tests.addon.helpers import add_color, add_images, add_movie, layout, lento, number_shown, rendered, select, times
+from scripts.in_blender import edit, rendered
+from tests.addon.helpers import add_color, add_images, add_movie, layout, lento, number_shown, select, times
 
 
 def slow(**options: Any) -> None:
@@ -27,8 +28,11 @@ def test_range_is_replaced_and_everything_later_moves(scene: Any, clips: Path) -
     scene.timeline_markers.new("late", frame=40)
     slow(range=(11, 21), factor=4)
     assert layout(scene) == {
-        "Clip": (2, 1, 11), "Clip 4x": (2, 11, 51), "Clip.001": (2, 51, 79),
-        "Before": (3, 1, 11), "After": (3, 79, 89),
+        "Clip": (2, 1, 11),
+        "Clip 4x": (2, 11, 51),
+        "Clip.001": (2, 51, 79),
+        "Before": (3, 1, 11),
+        "After": (3, 79, 89),
     }
     assert [(marker.name, marker.frame) for marker in scene.timeline_markers] == [("early", 5), ("late", 70)]
 
@@ -51,8 +55,7 @@ def test_overlay_moves_nothing(scene: Any, clips: Path) -> None:
     add_color(scene, "Title", 3, 40, 10)
     add_color(scene, "After", 2, 49, 10)
     slow(range=(11, 21), factor=4, placement="overlay")
-    assert layout(scene) == {
-        "Clip": (2, 1, 49), "Clip 4x": (4, 11, 51), "Title": (3, 40, 50), "After": (2, 49, 59)}
+    assert layout(scene) == {"Clip": (2, 1, 49), "Clip 4x": (4, 11, 51), "Title": (3, 40, 50), "After": (2, 49, 59)}
     assert number_shown(scene, 15) == 11
 
 
@@ -98,7 +101,10 @@ def test_generated_strip_keeps_what_the_source_had(scene: Any, clips: Path) -> N
     assert (new.use_flip_x, new.mute, new.color_tag) == (True, True, "COLOR_04")
     assert new.colorspace_settings.name == "sRGB"
     assert [(m.name, m.type) for m in new.modifiers] == [
-        ("Bright", "BRIGHT_CONTRAST"), ("Curves", "CURVES"), ("Balance", "COLOR_BALANCE")]
+        ("Bright", "BRIGHT_CONTRAST"),
+        ("Curves", "CURVES"),
+        ("Balance", "COLOR_BALANCE"),
+    ]
     assert new.modifiers["Bright"].bright == pytest.approx(0.2)
     points = new.modifiers["Curves"].curve_mapping.curves[3].points
     assert [tuple(round(x, 3) for x in point.location) for point in points] == [(0.0, 0.0), (0.3, 0.6), (1.0, 1.0)]
@@ -140,9 +146,7 @@ def test_provenance_and_restore_after_reopening(scene: Any, clips: Path) -> None
     bpy.ops.wm.save_mainfile()
     bpy.ops.wm.open_mainfile(filepath=bpy.data.filepath)
     scene = bpy.context.scene
-    workspace = bpy.context.window_manager.windows[0].workspace
-    if hasattr(workspace, "sequencer_scene"):
-        workspace.sequencer_scene = scene
+    edit(scene)
     assert bpy.ops.lento.restore(strip="Clip 4x") == {"FINISHED"}
     assert sorted(layout(scene).values()) == [(2, 1, 11), (2, 11, 21), (2, 21, 49), (3, 49, 59)]
     for frame, picture in before.items():
@@ -238,8 +242,15 @@ def test_movie_of_another_rate_added_by_the_interface_plays_in_its_own_time(scen
     operator = bpy.ops.sequencer.movie_strip_add
     options = {"move_strips": False} if "move_strips" in operator.get_rna_type().properties else {}
     with bpy.context.temp_override(window=window, area=area, region=region):
-        operator(filepath=str(clips / "clip.mp4"), frame_start=1, channel=2, sound=False, use_framerate=False,
-                 adjust_playback_rate=True, **options)
+        operator(
+            filepath=str(clips / "clip.mp4"),
+            frame_start=1,
+            channel=2,
+            sound=False,
+            use_framerate=False,
+            adjust_playback_rate=True,
+            **options,
+        )
     strip = scene.sequence_editor.strips[0]
     assert times(strip) == (1, 61)
     select(scene, strip)
@@ -262,5 +273,8 @@ def test_unregister_and_register_again(scene: Any) -> None:
     addon_utils.enable("bl_ext.user_default.lento", default_set=True)
     assert hasattr(bpy.types, "LENTO_OT_slow_motion")
     keymap = bpy.context.window_manager.keyconfigs.addon.keymaps["Sequencer"]
-    assert [(item.type, item.ctrl, item.alt, item.shift) for item in keymap.keymap_items
-            if item.idname == "lento.slow_motion"] == [("R", True, True, False)]
+    assert [
+        (item.type, item.ctrl, item.alt, item.shift)
+        for item in keymap.keymap_items
+        if item.idname == "lento.slow_motion"
+    ] == [("R", True, True, False)]

@@ -14,29 +14,43 @@ SOUND = {"schema": 1, "source": "/a.mp4", "output": "/o", "start": 0, "end": 4}
 
 
 def test_json_there_and_back() -> None:
-    job = Job(source="/a", files=("x1.png", "ü2.png"), output="/o", start=3, end=9, shown_start=1, shown_end=20,
-              fps=Fraction(30000, 1001), factor=Fraction(7, 3), engine="blend", device="cpu")
+    job = Job(
+        source="/a",
+        files=("x1.png", "ü2.png"),
+        output="/o",
+        start=3,
+        end=9,
+        shown_start=1,
+        shown_end=20,
+        fps=Fraction(30000, 1001),
+        factor=Fraction(7, 3),
+        engine="blend",
+        device="cpu",
+    )
     assert Job.from_json(job.to_json()) == job
 
 
-@pytest.mark.parametrize(("change", "sentence"), [
-    ({"schema": 2}, "schema: 2"),
-    ({"source": "a.mp4"}, "source: 'a.mp4' is not an absolute path"),
-    ({"start": "0"}, "start: '0' is not a whole number"),
-    ({"end": 1}, "needs at least 2"),
-    ({"end": -5}, "needs at least 2"),
-    ({"factor": "1/2"}, "factor: 1/2 is too small, the least is 1"),
-    ({"factor": 0}, "factor: 0 is too small"),
-    ({"factor": "x"}, "factor: 'x' is not a number"),
-    ({"factor": 2.5}, "factor: 2.5 is not a number"),
-    ({"factor": "2000"}, "factor: 2000 is too large"),
-    ({"engine": "magic"}, "engine: 'magic' is not one of flow"),
-    ({"device": "toaster"}, "device: 'toaster' is not one of auto"),
-    ({"fps": 0}, "fps: "),
-    ({"files": "x.png"}, "files: 'x.png' is not a list"),
-    ({"shown_start": 5, "shown_end": 5}, "shown_end: 5"),
-    ({"speed": 3}, "speed: there is no such field"),
-])
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"schema": 2}, "schema: 2"),
+        ({"source": "a.mp4"}, "source: 'a.mp4' is not an absolute path"),
+        ({"start": "0"}, "start: '0' is not a whole number"),
+        ({"end": 1}, "needs at least 2"),
+        ({"end": -5}, "needs at least 2"),
+        ({"factor": "1/2"}, "factor: 1/2 is too small, the least is 1"),
+        ({"factor": 0}, "factor: 0 is too small"),
+        ({"factor": "x"}, "factor: 'x' is not a number"),
+        ({"factor": 2.5}, "factor: 2.5 is not a number"),
+        ({"factor": "2000"}, "factor: 2000 is too large"),
+        ({"engine": "magic"}, "engine: 'magic' is not one of flow"),
+        ({"device": "toaster"}, "device: 'toaster' is not one of auto"),
+        ({"fps": 0}, "fps: "),
+        ({"files": "x.png"}, "files: 'x.png' is not a list"),
+        ({"shown_start": 5, "shown_end": 5}, "shown_end: 5"),
+        ({"speed": 3}, "speed: there is no such field"),
+    ],
+)
 def test_wrong_field_is_named(change: dict[str, object], sentence: str) -> None:
     Job.from_json(json.dumps(SOUND))
     with pytest.raises(JobError, match=sentence.replace("(", r"\(")):

@@ -11,7 +11,12 @@ import pytest
 from core.messages import Done, Error, Messenger, Progress, Record, Status, Warning, decode, describe, encode
 
 RECORDS: list[Record] = [
-    Status("Öffne\nclip"), Progress(3, 9, 2.5, None), Progress(3, 9, 2.5, 4.0), Warning("hm"), Error("no", 2), Done(0, "/r.json"),
+    Status("Öffne\nclip"),
+    Progress(3, 9, 2.5, None),
+    Progress(3, 9, 2.5, 4.0),
+    Warning("hm"),
+    Error("no", 2),
+    Done(0, "/r.json"),
     Done(4),
 ]
 
@@ -23,7 +28,9 @@ def test_a_record_is_one_line_and_comes_back(record: Record) -> None:
     assert decode(line) == record
 
 
-@pytest.mark.parametrize("line", ["", "hello", "3", "[]", '{"kind": "song"}', '{"kind": "done"}', '{"kind": "status", "txt": ""}'])
+@pytest.mark.parametrize(
+    "line", ["", "hello", "3", "[]", '{"kind": "song"}', '{"kind": "done"}', '{"kind": "status", "txt": ""}']
+)
 def test_noise_is_no_record(line: str) -> None:
     with pytest.raises(ValueError, match=".*"):
         decode(line)

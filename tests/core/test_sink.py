@@ -28,7 +28,7 @@ def job(folder: Path, **change: object) -> Job:
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 1), (1, 7), (37, 53)])
 def test_png_holds_the_pixels(shape: tuple[int, int]) -> None:
-    pixels = PIXELS[:shape[0], :shape[1]]
+    pixels = PIXELS[: shape[0], : shape[1]]
     data = png.encode(np.ascontiguousarray(pixels))
     assert png.is_complete(data)
     assert np.array_equal(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1], pixels)
@@ -69,7 +69,10 @@ def test_half_written_files_are_cleared_away(tmp_path: Path) -> None:
 def test_frames_of_another_job_are_never_written_over(tmp_path: Path) -> None:
     with Sink(job(tmp_path)).opened() as sink:
         sink.write_frame(OutputFrame(1, "copy", 0, Fraction(0)), PIXELS)
-    with pytest.raises(InputError, match="holds the frames of another job"), Sink(job(tmp_path, factor=Fraction(3))).opened():
+    with (
+        pytest.raises(InputError, match="holds the frames of another job"),
+        Sink(job(tmp_path, factor=Fraction(3))).opened(),
+    ):
         pass
 
 
@@ -81,8 +84,10 @@ def test_images_of_nobody_are_never_written_over(tmp_path: Path) -> None:
 
 
 def test_one_worker_a_folder(tmp_path: Path) -> None:
-    program = ("import sys, time; sys.path.insert(0, '.')\nfrom tests.core.test_sink import job, Sink, Path\n"
-               "with Sink(job(Path(sys.argv[1]))).opened():\n    print('in', flush=True)\n    time.sleep(60)")
+    program = (
+        "import sys, time; sys.path.insert(0, '.')\nfrom tests.core.test_sink import job, Sink, Path\n"
+        "with Sink(job(Path(sys.argv[1]))).opened():\n    print('in', flush=True)\n    time.sleep(60)"
+    )
     other = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None
     assert other.stdout.readline() == "in\n"
@@ -108,5 +113,8 @@ def test_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pyte
 
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="choose a folder that can be written"), Sink(job(tmp_path / "file" / "o")).opened():
+    with (
+        pytest.raises(InputError, match="choose a folder that can be written"),
+        Sink(job(tmp_path / "file" / "o")).opened(),
+    ):
         pass

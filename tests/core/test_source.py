@@ -26,19 +26,35 @@ def test_movie_tells_what_it_is(clip: Path) -> None:
         assert (source.fps, source.size, source.count, source.files) == (24, (320, 180), 30, ())
 
 
-@pytest.mark.parametrize(("name", "codec"), [
-    ("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.webm", "libvpx-vp9"), ("a.mov", "mjpeg"), ("a.mpg", "mpeg2video"),
-    ("a.ts", "libx264"), ("a.avi", "mpeg4"),
-])
-def test_any_range_of_any_container_is_the_same_as_reading_from_the_start(tmp_path: Path, name: str, codec: str) -> None:
-    path = write_clip(tmp_path / name, 60, Fraction(24), codec=codec, sound=False,
-                      pixel_format="yuvj420p" if codec == "mjpeg" else "yuv420p")
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.mp4", "libx264"),
+        ("a.mkv", "libx264"),
+        ("a.webm", "libvpx-vp9"),
+        ("a.mov", "mjpeg"),
+        ("a.mpg", "mpeg2video"),
+        ("a.ts", "libx264"),
+        ("a.avi", "mpeg4"),
+    ],
+)
+def test_any_range_of_any_container_is_the_same_as_reading_from_the_start(
+    tmp_path: Path, name: str, codec: str
+) -> None:
+    path = write_clip(
+        tmp_path / name,
+        60,
+        Fraction(24),
+        codec=codec,
+        sound=False,
+        pixel_format="yuvj420p" if codec == "mjpeg" else "yuv420p",
+    )
     with open_source(path) as source:
         assert source.count == 60
         whole = [frame.tobytes() for frame in source.frames(0, 60)]
         assert [read_number(np.frombuffer(frame, np.uint8).reshape(180, 320, 3)) for frame in whole] == list(range(60))
         for start in [59, 1, 0, *random.Random(3).sample(range(58), 6)]:
-            assert [frame.tobytes() for frame in source.frames(start, min(60, start + 3))] == whole[start:start + 3]
+            assert [frame.tobytes() for frame in source.frames(start, min(60, start + 3))] == whole[start : start + 3]
 
 
 def test_seeking_reads_only_what_is_near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,8 +164,12 @@ def test_what_cannot_be_read(tmp_path: Path, clip: Path) -> None:
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
     for name, sentence in {
-        "absent.mp4": "does not exist", "text.mp4": "is no movie that can be read", "empty.mov": "is no movie that can be read",
-        "folder": "holds no numbered images", "broken": "a1.png is no image that can be read", "sound.m4a": "has no picture",
+        "absent.mp4": "does not exist",
+        "text.mp4": "is no movie that can be read",
+        "empty.mov": "is no movie that can be read",
+        "folder": "holds no numbered images",
+        "broken": "a1.png is no image that can be read",
+        "sound.m4a": "has no picture",
     }.items():
         with pytest.raises(InputError, match=sentence):
             open_source(tmp_path / name)
@@ -159,7 +179,7 @@ def test_what_cannot_be_read(tmp_path: Path, clip: Path) -> None:
 def test_truncated_movie_says_where_it_ends(tmp_path: Path, suffix: str) -> None:
     whole = write_clip(tmp_path / f"whole{suffix}", 120, sound=False)
     part = tmp_path / f"part{suffix}"
-    part.write_bytes(whole.read_bytes()[:whole.stat().st_size // 2])
+    part.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     if suffix == ".mp4":  # the index stands at the end of the file
         with pytest.raises(InputError, match="is no movie that can be read"):
             open_source(part)

@@ -61,20 +61,34 @@ def test_plan_is_contiguous_exact_and_inside_the_media(length: int, factor: Frac
 def test_last_pair_looks_past_the_range_where_the_media_goes_on() -> None:
     inside = make_plan(job(10, 12, Fraction(4)), count=20)
     assert [(frame.kind, frame.source, frame.t) for frame in inside[4:]] == [
-        ("copy", 11, 0), ("between", 11, Fraction(1, 4)), ("between", 11, Fraction(1, 2)), ("between", 11, Fraction(3, 4))]
+        ("copy", 11, 0),
+        ("between", 11, Fraction(1, 4)),
+        ("between", 11, Fraction(1, 2)),
+        ("between", 11, Fraction(3, 4)),
+    ]
     assert needed_frames(inside) == range(10, 13)
 
 
 def test_last_frame_is_held_at_the_end_of_the_media() -> None:
     frames = make_plan(job(10, 12, Fraction(2)), count=12)
     assert [(frame.kind, frame.source) for frame in frames] == [
-        ("copy", 10), ("between", 10), ("copy", 11), ("hold", 11)]
+        ("copy", 10),
+        ("between", 10),
+        ("copy", 11),
+        ("hold", 11),
+    ]
 
 
 def test_frames_that_may_not_be_shown_are_held_at_the_ends() -> None:
     frames = make_plan(job(3, 9, Fraction(1), shown_start=5, shown_end=7), count=100)
     assert [(frame.kind, frame.source) for frame in frames] == [
-        ("hold", 5), ("hold", 5), ("copy", 5), ("copy", 6), ("hold", 6), ("hold", 6)]
+        ("hold", 5),
+        ("hold", 5),
+        ("copy", 5),
+        ("copy", 6),
+        ("hold", 6),
+        ("hold", 6),
+    ]
 
 
 def test_host_time_is_mapped_to_source_time() -> None:
@@ -98,5 +112,5 @@ def test_factor_from_a_field_in_single_precision(numerator: int, denominator: in
     import struct
 
     wanted = Fraction(numerator, denominator)
-    single, = struct.unpack("f", struct.pack("f", float(wanted)))
+    (single,) = struct.unpack("f", struct.pack("f", float(wanted)))
     assert factor_from_float(single) == wanted

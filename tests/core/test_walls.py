@@ -74,7 +74,9 @@ def test_blender_versions_are_known_in_one_place() -> None:
 
 
 def test_flow_starts_without_torch() -> None:
-    program = "import sys; from core.engines import create; create('flow'); import core.pipeline; print('torch' in sys.modules)"
+    program = (
+        "import sys; from core.engines import create; create('flow'); import core.pipeline; print('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True).stdout == "False\n"
 
 
@@ -86,8 +88,14 @@ def test_one_version_everywhere() -> None:
 
 
 def test_every_file_names_its_licence() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
     for name in listed:
         path = ROOT / name
-        if name and path.suffix in {".py", ".toml", ".txt", ".md", ".yaml", ".js", ""} and path.name not in {"LICENSE", ".gitignore"}:
+        if (
+            name
+            and path.suffix in {".py", ".toml", ".txt", ".md", ".yaml", ".js", ""}
+            and path.name not in {"LICENSE", ".gitignore"}
+        ):
             assert "SPDX-License-Identifier: GPL-3.0-or-later" in path.read_text(encoding="utf-8")[:200], name

@@ -58,10 +58,19 @@ def test_slow_makes_the_frames_that_plan_lists(clip: Path, tmp_path: Path) -> No
     result = json.loads((out / "result.json").read_text())
     assert result["frames"] == planned
     assert (result["engine"], result["device"], result["precision"], result["fps"], result["size"]) == (
-        "blend", "cpu", "fp32", "24/1", [320, 180])
+        "blend",
+        "cpu",
+        "fp32",
+        "24/1",
+        [320, 180],
+    )
     assert [entry["file"] for entry in planned] == sorted(frames_in(out)) == [f"{n:06d}.png" for n in range(1, 15)]
     assert [(entry["kind"], entry["source"], entry["t"]) for entry in planned[:4]] == [
-        ("copy", 4, "0"), ("between", 4, "3/7"), ("between", 4, "6/7"), ("between", 5, "2/7")]
+        ("copy", 4, "0"),
+        ("between", 4, "3/7"),
+        ("between", 4, "6/7"),
+        ("between", 5, "2/7"),
+    ]
     with open_source(clip) as source:
         decoded = dict(zip(range(4, 11), source.frames(4, 11), strict=True))
     for entry in planned:
@@ -97,25 +106,30 @@ def test_text_for_people(clip: Path, tmp_path: Path) -> None:
     assert ended.stdout.endswith(f"Done: {tmp_path / 'o' / 'result.json'}\n")
 
 
-@pytest.mark.parametrize(("words", "sentence"), [
-    (["absent.mp4"], "absent.mp4 does not exist"),
-    (["CLIP", "--range", "30", "99"], "which has 40 frames"),
-    (["CLIP", "--range", "-3", "9"], "which has 40 frames"),
-    (["CLIP", "--range", "50", "60"], "which has 40 frames"),
-    (["CLIP", "--range", "5", "6"], "slow motion needs at least 2"),
-    (["CLIP", "--range", "9", "5"], "slow motion needs at least 2"),
-    (["CLIP", "--factor", "0.5"], "factor: 1/2 is too small"),
-    (["CLIP", "--factor", "0"], "factor: 0 is too small"),
-    (["CLIP", "--factor", "-3"], "factor: -3 is too small"),
-    (["CLIP", "--factor", "fast"], "'fast' is not a number"),
-    (["CLIP", "--factor", "nan"], "'nan' is not a number"),
-    (["CLIP", "--engine", "magic"], "invalid choice: 'magic'"),
-    (["CLIP", "--device", "toaster"], "invalid choice: 'toaster'"),
-    (["/dev/null"], "/dev/null is no movie"),
-    ([str(ROOT / "LICENSE")], "is no movie that can be read"),
-    ([str(ROOT / "docs")], "holds no numbered images"),
-])
-def test_bad_input_is_a_sentence_and_changes_nothing(clip: Path, tmp_path: Path, words: list[str], sentence: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["absent.mp4"], "absent.mp4 does not exist"),
+        (["CLIP", "--range", "30", "99"], "which has 40 frames"),
+        (["CLIP", "--range", "-3", "9"], "which has 40 frames"),
+        (["CLIP", "--range", "50", "60"], "which has 40 frames"),
+        (["CLIP", "--range", "5", "6"], "slow motion needs at least 2"),
+        (["CLIP", "--range", "9", "5"], "slow motion needs at least 2"),
+        (["CLIP", "--factor", "0.5"], "factor: 1/2 is too small"),
+        (["CLIP", "--factor", "0"], "factor: 0 is too small"),
+        (["CLIP", "--factor", "-3"], "factor: -3 is too small"),
+        (["CLIP", "--factor", "fast"], "'fast' is not a number"),
+        (["CLIP", "--factor", "nan"], "'nan' is not a number"),
+        (["CLIP", "--engine", "magic"], "invalid choice: 'magic'"),
+        (["CLIP", "--device", "toaster"], "invalid choice: 'toaster'"),
+        (["/dev/null"], "/dev/null is no movie"),
+        ([str(ROOT / "LICENSE")], "is no movie that can be read"),
+        ([str(ROOT / "docs")], "holds no numbered images"),
+    ],
+)
+def test_bad_input_is_a_sentence_and_changes_nothing(
+    clip: Path, tmp_path: Path, words: list[str], sentence: str
+) -> None:
     words = [str(clip) if word == "CLIP" else word for word in words]
     for as_json in ([], ["--json"]):
         ended = core("slow", *words, "--output", tmp_path / "o", *as_json)
@@ -174,8 +188,14 @@ def test_full_disk(clip: Path, small_disk: Path) -> None:
 
 def start_job(job: Job, tmp_path: Path, *words: str) -> subprocess.Popen[str]:
     (tmp_path / "job.json").write_text(job.to_json(), encoding="utf-8")
-    return subprocess.Popen(command("run", tmp_path / "job.json", "--json", *words), cwd=ROOT, text=True,
-                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        command("run", tmp_path / "job.json", "--json", *words),
+        cwd=ROOT,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def job_for(clip: Path, output: Path) -> Job:
@@ -246,8 +266,12 @@ def test_python_without_the_packages(tmp_path: Path, clip: Path) -> None:
     job.write_text(job_for(clip, tmp_path / "o").to_json())
     # -I and -S: the interpreter without any site-packages
     program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from core.cli import main; sys.exit(main(sys.argv[1:]))"
-    ended = subprocess.run([sys.executable, "-I", "-S", "-c", program, "run", str(job), "--json"], capture_output=True, text=True,
-                           env={**os.environ, "PYTHONPATH": ""})
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, "run", str(job), "--json"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ""},
+    )
     assert ended.returncode == 3
     error = records(ended.stdout)[-2]
     assert isinstance(error, Error)

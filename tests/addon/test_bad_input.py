@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What cannot be slowed: a RuntimeError with the user's sentence, and nothing changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import bpy
+import pytest
+
+from scripts.in_blender import edit
+from tests.addon.helpers import add_color, add_images, add_movie, layout, lento, select
+
+
+def state(scene: Any) -> Any:
+    """Everything of the timeline that a failed job could have changed."""
+    editor = scene.sequence_editor
+    return (
+        layout(scene),
+        [(strip.name, dict(strip.items())) for strip in editor.strips_all],
+        [marker.frame for marker in scene.timeline_markers],
+        scene.frame_end,
+        scene.frame_preview_end,
+    )
+
+
+def refused(scene: Any, sentence: str, **options: Any) -> None:
+    before = state(scene)
+    with pytest.raises(RuntimeError, match=sentence):
+        bpy.ops.lento.slow_motion(**{"engine": "nearest", **options})
+    assert state(scene) == before
+
+
+def test_no_strip_selected(scene: Any, clips: Path) -> None:
+    refused(scene, "No strip is selected")
+    add_movie(scene, clips / "clip.mp4").select = False
+    refused(scene, "No strip is selected")
+
+
+def test_no_such_strip(scene: Any) -> None:
+    refused(scene, "There is no strip named 'Absent'", strip="Absent")
+
+
+def test_other_kinds_of_strips(scene: Any, clips: Path) -> None:
+    select(scene, scene.sequence_editor.strips.new_sound("Sound", str(clips / "clip.mp4"), 1, 1))
+    refused(scene, "'Sound' is a sound strip: select a movie or image strip")
+    select(scene, add_color(scene, "Red", 3, 1, 20))
+    refused(scene, "'Red' is a color strip")
+
+
+def test_still_image(scene: Any, clips: Path) -> None:
+    strip = scene.sequence_editor.strips.new_image("Still", str(clips / "seq" / "shot_0000.png"), 2, 1)
+    lento("addon.compat").set_right(strip, 40)
+    select(scene, strip)
+    refused(scene, "is one still image")
+
+
+def test_missing_and_damaged_media(scene: Any, clips: Path, tmp_path: Path) -> None:
+    path = tmp_path / "copy.mp4"
+    shutil.copy(clips / "clip.mp4", path)
+    add_movie(scene, path)
+    path.unlink()
+    refused(scene, r"copy.mp4, is not there")
+    path.write_text("no movie any more")
+    refused(scene, "copy.mp4 is no movie that can be read")
+
+
+def test_truncated_movie(scene: Any, clips: Path, tmp_path: Path) -> None:
+    from tests.addon.conftest import worker_python
+
+    path = tmp_path / "cut.mkv"
+    worker_python("-m", "scripts.clips", str(path), "--frames", "120", "--silent")
+    add_movie(scene, path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    refused(scene, "check that the file is complete", range=(10, 115))
+
+
+def test_range_outside_and_of_one_frame(scene: Any, clips: Path) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    refused(scene, "lies outside of the strip 'Clip'", range=(100, 120))
+    refused(scene, "covers one frame of the strip 'Clip'", range=(48, 120))
+    refused(scene, "covers one frame|lies outside", range=(20, 20))
+    scene.use_preview_range = True
+    scene.frame_preview_start, scene.frame_preview_end = 200, 220
+    refused(scene, "The preview range, frames 200 to 220, lies outside")
+
+
+@pytest.mark.parametrize(
+    ("factor", "sentence"),
+    [
+        (0.5, "factor: 1/2 is too small"),
+        (0.0, "factor: 0 is too small"),
+        (-2.0, "factor: -2 is too small"),
+        (float("nan"), "factor: nan is not a number"),
+        (float("inf"), "too large"),
+        (5000.0, "too large"),
+    ],
+)
+def test_factor(scene: Any, clips: Path, factor: float, sentence: str) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    refused(scene, sentence, factor=factor)
+
+
+def test_locked_strip_and_channel(scene: Any, clips: Path) -> None:
+    strip = add_movie(scene, clips / "clip.mp4")
+    strip.lock = True
+    refused(scene, "'Clip' is locked: unlock it first")
+    strip.lock = False
+    scene.sequence_editor.channels[2].lock = True
+    refused(scene, "lies on the locked channel")
+
+
+def test_strip_that_feeds_an_effect_can_only_be_overlaid(scene: Any, clips: Path) -> None:
+    strip = add_movie(scene, clips / "clip.mp4")
+    strips = scene.sequence_editor.strips
+    parameters = strips.bl_rna.functions["new_effect"].parameters
+    extent = {"length": 48} if "length" in parameters else {"frame_end": 49}
+    strips.new_effect(name="Glow", type="GLOW", channel=3, frame_start=1, input1=strip, **extent)
+    select(scene, strip)
+    refused(scene, "feeds the effect 'Glow', .* choose the placement Overlay", range=(10, 20))
+    assert bpy.ops.lento.slow_motion(engine="nearest", range=(10, 20), placement="overlay") == {"FINISHED"}
+    assert layout(scene)["Clip 4x"] == (4, 10, 50)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("use_reverse_frames", True, "plays backwards"),
+        ("strobe", 3.0, "repeats frames"),
+        ("use_deinterlace", True, "deinterlaced"),
+    ],
+)
+def test_what_is_not_supported_yet(scene: Any, clips: Path, name: str, value: Any, sentence: str) -> None:
+    setattr(add_movie(scene, clips / "clip.mp4"), name, value)
+    refused(scene, sentence)
+
+
+def test_retimed_strip(scene: Any, clips: Path) -> None:
+    strip = add_movie(scene, clips / "clip.mp4")
+    with lento("addon.compat").in_sequencer(scene):
+        bpy.ops.sequencer.retiming_segment_speed_set(speed=50)
+    assert len(strip.retiming_keys) > 0
+    refused(scene, "has retiming keys")
+
+
+def test_no_free_channel(scene: Any, clips: Path) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    for channel in range(3, 129):
+        add_color(scene, f"c{channel}", channel, 1, 100)
+    select(scene, scene.sequence_editor.strips["Clip"])
+    refused(scene, "No channel above 2 is free", placement="overlay", range=(5, 9))
+
+
+def test_folder_that_cannot_be_written(scene: Any, clips: Path) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    Path(bpy.path.abspath("//lento")).write_text("a file where the folder should be")
+    refused(scene, "cannot be written .*save the .blend in a folder that can be written")
+
+
+def test_full_disk(clips: Path, scene: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"a small disk cannot be mounted without the rights for it: {mounted.stderr.decode().strip()}")
+    try:
+        add_movie(scene, clips / "clip.mp4")
+        bpy.ops.wm.save_as_mainfile(filepath=str(folder / "shot.blend"))
+        refused(bpy.context.scene, "is full: free some space")
+    finally:
+        bpy.ops.wm.read_homefile(use_empty=True)
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_worker_python_that_is_not_there_or_lacks_packages(
+    scene: Any, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    monkeypatch.setenv("LENTO_PYTHON", "/nowhere/python")
+    refused(scene, "/nowhere/python, named in the environment variable LENTO_PYTHON, is not there")
+    monkeypatch.setenv("LENTO_PYTHON", sys.executable)
+    refused(scene, "has no module 'cv2'|has no module 'av'")
+    monkeypatch.delenv("LENTO_PYTHON")
+    refused(scene, r"Lento has no Python for its worker.*installation.md")
+
+
+def test_preferred_python_goes_before_the_variable(scene: Any, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    preferences = bpy.context.preferences.addons["bl_ext.user_default.lento"].preferences
+    preferences.worker_python = os.environ["LENTO_PYTHON"]
+    monkeypatch.setenv("LENTO_PYTHON", "/nowhere/python")
+    add_movie(scene, clips / "clip.mp4")
+    try:
+        assert bpy.ops.lento.slow_motion(engine="nearest", range=(5, 9)) == {"FINISHED"}
+    finally:
+        preferences.worker_python = ""
+
+
+def test_environment_beside_the_users_files_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LENTO_PYTHON")
+    environment = lento("addon.environment")
+    python = tmp_path / "lento-env" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("")
+    assert environment.find("", tmp_path).path == python
+
+
+def test_two_jobs_on_one_strip(scene: Any, clips: Path) -> None:
+    strip = add_movie(scene, clips / "clip.mp4")
+    operators, options, jobs = lento("addon.operators"), lento("addon.options"), lento("addon.jobs")
+    holders = {name: scene.lento for name in options.OPTIONS}
+    scene.lento.engine = "nearest"
+    job = operators.launch(bpy.context, operators.request(bpy.context, scene, "Clip", (5, 30), holders))
+    stamped = strip["lento_id"]
+    with pytest.raises(RuntimeError, match="'Clip' is being slowed already"):
+        bpy.ops.lento.slow_motion(range=(35, 40))
+    assert strip["lento_id"] == stamped
+    jobs.wait(job, lambda job: None)
+    operators.conclude(job)
+    assert "Clip 4x" in layout(scene)
+
+
+def during_a_job(scene: Any, action: Any, **more: Any) -> Any:
+    """Start a job, do something, let it finish and conclude it."""
+    operators, options, jobs = lento("addon.operators"), lento("addon.options"), lento("addon.jobs")
+    scene.lento.engine = "nearest"
+    holders = {name: scene.lento for name in options.OPTIONS}
+    job = operators.launch(bpy.context, operators.request(bpy.context, scene, "Clip", (11, 21), holders))
+    action()
+    jobs.wait(job, lambda job: None)
+    return operators.conclude(job)
+
+
+def test_strip_that_is_gone_leaves_the_frames_and_says_where(scene: Any, clips: Path) -> None:
+    strips = scene.sequence_editor.strips
+    add_movie(scene, clips / "clip.mp4")
+    with pytest.raises(
+        Exception, match="'Clip' is gone, so nothing was inserted. The frames are finished and kept in .*lento/Clip-"
+    ):
+        during_a_job(scene, lambda: strips.remove(strips["Clip"]))
+    assert layout(scene) == {}
+    assert len(list(Path(bpy.path.abspath("//lento")).glob("Clip-*/*.png"))) == 40
+
+
+def test_strip_that_was_trimmed_is_left_alone(scene: Any, clips: Path) -> None:
+    strip = add_movie(scene, clips / "clip.mp4")
+    with pytest.raises(Exception, match="was changed and no longer shows the range"):
+        during_a_job(scene, lambda: lento("addon.compat").set_right(strip, 15))
+    assert layout(scene) == {"Clip": (2, 1, 15)}
+    assert "lento_id" not in strip
+
+
+def test_strip_that_was_moved_is_found_where_it_is(scene: Any, clips: Path) -> None:
+    strip = add_movie(scene, clips / "clip.mp4")
+    during_a_job(scene, lambda: lento("addon.compat").move(strip, 100))
+    assert layout(scene) == {"Clip": (2, 101, 111), "Clip 4x": (2, 111, 151), "Clip.001": (2, 151, 179)}
+
+
+def test_strip_that_lost_its_id_by_an_undo_is_found_by_its_name(scene: Any, clips: Path) -> None:
+    strip = add_movie(scene, clips / "clip.mp4")
+    during_a_job(scene, lambda: strip.pop("lento_id"))
+    assert "Clip 4x" in layout(scene)
+
+
+def test_a_copy_of_the_strip_is_not_taken_for_it(scene: Any, clips: Path) -> None:
+    add_movie(scene, clips / "clip.mp4", channel=2)
+
+    def duplicate() -> None:
+        with lento("addon.compat").in_sequencer(scene):
+            bpy.ops.sequencer.duplicate()
+
+    during_a_job(scene, duplicate)
+    assert layout(scene)["Clip 4x"][1:] == (11, 51)
+    assert sorted(layout(scene)) == ["Clip", "Clip 4x", "Clip.001", "Clip.002"]
+    assert not any("lento_id" in strip for strip in scene.sequence_editor.strips)
+
+
+def test_scene_that_is_gone(scene: Any, clips: Path) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    other = bpy.data.scenes.new("Other")
+    with pytest.raises(Exception, match="The scene 'Scene' is gone, so nothing was inserted"):
+        during_a_job(scene, lambda: bpy.data.scenes.remove(scene))
+    assert other.name == "Other"
+
+
+def test_killed_worker_is_explained_and_the_next_start_goes_on(
+    scene: Any, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    jobs = lento("addon.jobs")
+    original = jobs.Worker.__init__
+
+    def doomed(self: Any, *arguments: Any) -> None:
+        original(self, *arguments)
+        threading.Timer(0.6, os.kill, (self._process.pid, signal.SIGKILL)).start()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs.Worker, "__init__", doomed)
+        refused(scene, "ended unexpectedly .signal 9.. Finished frames are kept", engine="flow", factor=30)
+    assert bpy.ops.lento.slow_motion(engine="nearest", range=(5, 9)) == {"FINISHED"}
+
+
+def test_opening_another_file_ends_the_worker(scene: Any, clips: Path) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    operators, options, jobs = lento("addon.operators"), lento("addon.options"), lento("addon.jobs")
+    holders = {name: scene.lento for name in options.OPTIONS}
+    scene.lento.factor = 60
+    job = operators.launch(bpy.context, operators.request(bpy.context, scene, "Clip", None, holders))
+    bpy.ops.wm.read_homefile(use_empty=True)
+    assert jobs.running == []
+    deadline = time.monotonic() + 10
+    while job.worker._process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert job.worker._process.poll() is not None
+
+
+def test_blender_that_is_killed_takes_its_worker_along(clips: Path, tmp_path: Path) -> None:
+    program = f"""
+import os, signal, sys, time
+sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r})
+from scripts.in_blender import install_extension
+install_extension()
+from tests.addon import helpers
+import bpy
+scene = bpy.context.scene
+scene.sequence_editor_create()
+scene.lento.factor = 60
+helpers.add_movie(scene, {str(clips / "clip.mp4")!r})
+operators, options, jobs = (helpers.lento("addon." + name) for name in ("operators", "options", "jobs"))
+holders = dict.fromkeys(options.OPTIONS, scene.lento)
+job = operators.launch(bpy.context, operators.request(bpy.context, scene, "Clip", None, holders))
+while job.progress is None or job.progress.done < 3:
+    job.update()
+print("WORKER", job.worker._process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    worker = int(ended.stdout.split("WORKER")[1])
+    deadline = time.monotonic() + 12
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{worker}").exists()
+
+
+def test_restoring_what_is_not_ours(scene: Any, clips: Path) -> None:
+    add_images(scene, clips / "seq")
+    with pytest.raises(RuntimeError, match="was not made by Lento"):
+        bpy.ops.lento.restore()
+
+
+def test_unsaved_file_uses_the_temporary_folder_and_says_so(scene: Any, clips: Path, capfd: Any) -> None:
+    bpy.ops.wm.read_homefile(use_empty=True)
+    scene = bpy.context.scene
+    scene.sequence_editor_create()
+    edit(scene)
+    add_movie(scene, clips / "clip.mp4")
+    assert bpy.ops.lento.slow_motion(engine="nearest", range=(5, 9)) == {"FINISHED"}
+    assert scene.sequence_editor.strips["Clip 4x"].directory.startswith(bpy.app.tempdir)
+    assert "This file is not saved" in capfd.readouterr().out

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`blender --command lento`: the function that Blender calls with the words after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+import pytest
+
+from tests.addon.helpers import add_movie, layout, lento
+
+
+def command(*words: object) -> int:
+    return int(lento("addon.command_line").main([str(word) for word in words]))
+
+
+def test_slows_and_saves(scene: Any, clips: Path, tmp_path: Path, capfd: Any) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    target = tmp_path / "out put.blend"
+    assert (
+        command("--strip", "Clip", "--range", 11, 21, "--factor", "5/2", "--engine", "nearest", "--save-as", target)
+        == 0
+    )
+    assert f"Saved {target}" in capfd.readouterr().out
+    bpy.ops.wm.open_mainfile(filepath=str(target))
+    scene = bpy.context.scene
+    assert layout(scene) == {"Clip": (2, 1, 11), "Clip 5/2x": (2, 11, 36), "Clip.001": (2, 36, 64)}
+    assert scene.sequence_editor.strips["Clip 5/2x"].directory.startswith("//lento/Clip-")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--strip", "Absent"], "There is no strip named 'Absent'"),
+        (["--strip", "Clip", "--range", "90", "95"], "lies outside of the strip"),
+        (["--strip", "Clip", "--factor", "0.2"], "factor: 1/5 is too small"),
+        (["--strip", "Clip", "--factor", "much"], "'much' is not a number"),
+        (["--strip", "Clip", "--engine", "magic"], "invalid choice"),
+        (["--strip", "Clip", "--scene", "Absent"], "There is no scene named 'Absent'"),
+        (["--range", "1", "5"], "--strip"),
+    ],
+)
+def test_bad_input(scene: Any, clips: Path, tmp_path: Path, capfd: Any, words: list[str], sentence: str) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    target = tmp_path / "out.blend"
+    assert command(*words, "--save-as", target) == 2
+    assert sentence in capfd.readouterr().err
+    assert not target.exists()
+    assert layout(scene) == {"Clip": (2, 1, 49)}
+
+
+def test_help(capfd: Any) -> None:
+    assert command("--help") == 0
+    assert "--placement {ripple,overlay}" in capfd.readouterr().out
