@@ -9,9 +9,8 @@ from typing import Any
 
 import bpy
 
-from ..core.job import Job, Option, options
+from ..core.job import Job, Option, Placement, options
 from ..core.timing import factor_from_float
-from .selection import Placement
 
 OPTIONS: dict[str, tuple[Field[Any], Option]] = {
     declared.name: (declared, spec) for cls in (Job, Placement) for declared, spec in options(cls)

@@ -13,23 +13,10 @@ from typing import Any
 
 import bpy
 
-from ..core.job import Choice, Job, option
+from ..core.job import Job
 from ..core.messages import InputError
 from ..core.timing import frame_count
 from . import compat
-
-PLACEMENTS = (
-    Choice("ripple", "Ripple", "Replaces the range and moves everything later by the added length"),
-    Choice("overlay", "Overlay", "Lies on the next free channel above; nothing moves"),
-)
-
-
-@dataclass(frozen=True)
-class Placement:
-    """What becomes of the timeline; options beside those of a Job, declared the same way."""
-
-    placement: str = option("ripple", label="Placement", help="Where the slowed frames go", choices=PLACEMENTS)
-
 
 @dataclass(frozen=True)
 class Range:

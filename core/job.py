@@ -208,6 +208,19 @@ class Job:
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
 
 
+PLACEMENTS = (
+    Choice("ripple", "Ripple", "Replaces the range and moves everything later by the added length"),
+    Choice("overlay", "Overlay", "Lies on the next free channel above; nothing moves"),
+)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What becomes of the timeline: options of the host beside those of a Job, which the worker never sees."""
+
+    placement: str = option("ripple", label="Placement", help="Where the slowed frames go", choices=PLACEMENTS)
+
+
 def media_stamp(job: Job) -> list[tuple[int, int]]:
     """Size and modification time (nanoseconds) of the movie, or of an image sequence's first and last file."""
     names = [job.files[0], job.files[-1]] if job.files else [""]
