@@ -70,9 +70,9 @@ def _run(arguments: argparse.Namespace) -> str:
     scene = bpy.data.scenes.get(arguments.scene) if arguments.scene else compat.editing_scene(context)
     if scene is None:
         raise InputError(f"There is no scene named {arguments.scene!r} in {bpy.data.filepath}.")
+    if not bpy.data.filepath:
+        raise InputError("No .blend is open: name one before --command.")
     target = os.path.abspath(arguments.save_as) if arguments.save_as else bpy.data.filepath
-    if not target:
-        raise InputError("No .blend is open: name one before --command, or a new one with --save-as.")
     holders = {name: arguments if getattr(arguments, name) is not None else scene.lento for name in options.OPTIONS}
     gathered = operators.request(context, scene, arguments.strip, arguments.range, holders)
     job = operators.launch(context, gathered)

@@ -6,7 +6,7 @@ Names of a strip's times: 5.1 brought new ones, and reading the old ones warns f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -175,6 +175,27 @@ def add_movie_in_its_own_time(scene: Any, path: str, channel: int, start: int) -
             sound=False,
             use_framerate=False,
             adjust_playback_rate=True,
+            fit_method="ORIGINAL",
+            set_view_transform=False,
+            **keep,
+        )
+
+
+def add_long_image_strip(scene: Any, directory: str, names: Sequence[str], channel: int, start: int) -> None:
+    """Add an image strip of thousands of files, for which the collection's `append` would take seconds.
+
+    It lands among the strips that the sequencer shows, under the name of its first file.
+    """
+    operator = bpy.ops.sequencer.image_strip_add
+    keep = {"move_strips": False} if "move_strips" in operator.get_rna_type().properties else {}
+    with in_sequencer(scene):
+        operator(
+            directory=directory,
+            files=[{"name": name} for name in names],
+            channel=channel,
+            frame_start=start,
+            overlap=True,
+            relative_path=False,
             fit_method="ORIGINAL",
             set_view_transform=False,
             **keep,

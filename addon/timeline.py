@@ -24,6 +24,8 @@ ID = "lento_id"
 PROVENANCE = "lento"
 """Custom property of a generated strip: JSON of a Provenance."""
 LAST_CHANNEL = 128
+FEW_FILES = 2000
+"""Files of an image strip up to which adding them one by one takes less than a frame's time (20 ms)."""
 
 
 @dataclass(frozen=True)
@@ -117,24 +119,27 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         job=request.folder,
         placement=request.placement,
     )
+    channel = source.channel
+    if request.placement == "overlay":
+        channel = free_channel(scene, strips, channel + 1, start, start + length)
+    generated = new_image_strip(
+        scene, strips, f"{provenance.name} {request.job.factor}x", request.folder, names, channel, start
+    )
+    # all that Blender might refuse comes before anything of the user's is touched
+    try:
+        copy_settings(source, generated)
+        factor = float(Fraction(length, len(request.marked)))
+        copy_animation(scene, source, generated, lambda frame: start + (frame - start) * factor)
+        generated[PROVENANCE] = json.dumps(asdict(provenance))
+    except BaseException:
+        strips.remove(generated)
+        raise
     if request.placement == "ripple":
-        range_strip = _isolate(source, start, end)
-        for sound in _companion_sounds(strips, range_strip):
+        for sound in _companion_sounds(strips, source):
             if compat.left(sound) < end < compat.right(sound):
                 compat.split(sound, end)
-        ripple(scene, strips, end, added)
-        channel = range_strip.channel
-    else:
-        range_strip = source
-        channel = free_channel(scene, strips, source.channel + 1, start, start + length)
-    generated = new_image_strip(
-        strips, f"{provenance.name} {request.job.factor}x", request.folder, names, channel, start
-    )
-    copy_settings(range_strip, generated)
-    factor = float(Fraction(length, len(request.marked)))
-    copy_animation(scene, range_strip, generated, lambda frame: start + (frame - start) * factor)
-    generated[PROVENANCE] = json.dumps(asdict(provenance))
-    if request.placement == "ripple":
+        range_strip = _isolate(source, start, end)
+        ripple(scene, strips, end, added, but=generated)
         strips.remove(range_strip)
     unstamp(scene, request.strip_id)
     _select_only(scene, generated)
@@ -192,7 +197,7 @@ def ripple(scene: Any, strips: Any, frame: int, added: int, but: Any = None) -> 
     """
     channels = scene.sequence_editor.channels
     at_top = strips[0].name in scene.sequence_editor.strips
-    last = max(compat.right(strip) for strip in strips)
+    last = max((compat.right(strip) for strip in strips if strip != but), default=frame)
     later = [
         strip
         for strip in strips
@@ -236,12 +241,26 @@ def free_channel(scene: Any, strips: Any, lowest: int, start: int, end: int, but
     )
 
 
-def new_image_strip(strips: Any, name: str, folder: str, names: Sequence[str], channel: int, start: int) -> Any:
+def new_image_strip(
+    scene: Any, strips: Any, name: str, folder: str, names: Sequence[str], channel: int, start: int
+) -> Any:
     """An image strip of the files `names` in `folder`; `start` is its first timeline frame."""
+    if len(names) > FEW_FILES and _is_shown(scene, strips):
+        before = set(strips.keys())
+        compat.add_long_image_strip(scene, selection.absolute(folder), names, channel, start)
+        strip = next(strip for strip in strips if strip.name not in before)
+        strip.name, strip.directory = name, f"{folder.rstrip('/')}/"
+        return strip
     strip = strips.new_image(name, f"{folder.rstrip('/')}/{names[0]}", channel, start)
     for file in names[1:]:
         strip.elements.append(file)
     return strip
+
+
+def _is_shown(scene: Any, strips: Any) -> bool:
+    """Whether the sequencer shows these strips, and not those inside of a meta strip, or around it."""
+    editor = scene.sequence_editor
+    return not editor.meta_stack and strips[0].name in editor.strips
 
 
 def _isolate(strip: Any, start: int, end: int) -> Any:
@@ -269,7 +288,7 @@ def _recreate(scene: Any, strips: Any, origin: Provenance, content_start: int) -
     end = max(compat.right(strip) for strip in strips)
     channel = free_channel(scene, strips, 1, min(content_start - origin.trim[0], end), 10**6)
     if origin.type == "IMAGE":
-        strip = new_image_strip(strips, origin.name, origin.media, origin.files, channel, content_start)
+        strip = new_image_strip(scene, strips, origin.name, origin.media, origin.files, channel, content_start)
     elif Fraction(origin.rate) == 1:
         strip = strips.new_movie(origin.name, origin.media, channel, content_start)
     else:

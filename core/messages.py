@@ -127,6 +127,7 @@ class Messenger:
         self._stream = stream
         self._as_json = as_json
         self._on_progress_line = False
+        self._told_part = -1
 
     def send(self, record: Record) -> None:
         """Write one record and flush it.
@@ -141,6 +142,12 @@ class Messenger:
         except BrokenPipeError:
             self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (for the rest of the process)
 
+    def _is_due(self, progress: Progress) -> bool:
+        """A log gets a line for every twentieth part of the work, a screen every frame."""
+        part = 20 * progress.done // max(1, progress.total)
+        due, self._told_part = part != self._told_part, part
+        return due
+
     def _readable(self, record: Record) -> str:
         start = "\n" if self._on_progress_line and not isinstance(record, Progress) else ""
         self._on_progress_line = isinstance(record, Progress)
@@ -152,7 +159,7 @@ class Messenger:
                 if self._stream.isatty():
                     return f"\r{line}\x1b[K"
                 self._on_progress_line = False
-                return line + "\n"
+                return line + "\n" if self._is_due(record) else ""
             case Warning(text):
                 return f"{start}Warning: {text}\n"
             case Error(text):

@@ -350,6 +350,20 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert not Path(f"/proc/{worker}").exists()
 
 
+def test_what_blender_refuses_while_copying_leaves_the_timeline_alone(
+    scene: Any, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise TypeError("no such property")
+
+    add_movie(scene, clips / "clip.mp4")
+    before = layout(scene)
+    monkeypatch.setattr(lento("addon.timeline"), "copy_settings", refuse)
+    with pytest.raises(RuntimeError):
+        bpy.ops.lento.slow_motion(engine="nearest", range=(11, 21))
+    assert layout(scene) == before
+
+
 def test_restoring_what_is_not_ours(scene: Any, clips: Path) -> None:
     add_images(scene, clips / "seq")
     with pytest.raises(RuntimeError, match="was not made by Lento"):

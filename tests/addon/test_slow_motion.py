@@ -264,6 +264,17 @@ def test_movie_of_another_rate_added_by_the_interface_plays_in_its_own_time(scen
     assert [number_shown(scene, frame) for frame in (11, 16)] == [8, 12]
 
 
+def test_strip_of_thousands_of_files(scene: Any, clips: Path) -> None:
+    timeline = lento("addon.timeline")
+    add_movie(scene, clips / "clip.mp4")
+    names = [f"{number:06d}.png" for number in range(1, 5001)]
+    strip = timeline.new_image_strip(scene, scene.sequence_editor.strips, "Long", "//lento/a b", names, 2, 11)
+    assert (strip.name, strip.channel, *times(strip)) == ("Long", 2, 11, 5011)
+    assert strip.directory == "//lento/a b/"
+    assert [element.filename for element in strip.elements] == names
+    assert layout(scene)["Clip"] == (2, 1, 49)
+
+
 def test_unregister_and_register_again(scene: Any) -> None:
     import addon_utils
 
