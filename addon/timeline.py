@@ -197,7 +197,7 @@ def ripple(scene: Any, strips: Any, frame: int, added: int, but: Any = None) -> 
     """
     channels = scene.sequence_editor.channels
     at_top = strips[0].name in scene.sequence_editor.strips
-    last = max((compat.right(strip) for strip in strips if strip != but), default=frame)
+    film_end = max([frame, *(compat.right(strip) for strip in strips if strip != but)])
     later = [
         strip
         for strip in strips
@@ -218,11 +218,11 @@ def ripple(scene: Any, strips: Any, frame: int, added: int, but: Any = None) -> 
                 marker.frame += added
     if scene.use_preview_range and scene.frame_preview_end + 1 >= frame:
         scene.frame_preview_end += added
-    # a scene that ended with its last strip, or later, still shows all of it
-    if last <= scene.frame_end + 1:
-        scene.frame_end = (
-            max(scene.frame_end, last + added - 1) if added > 0 else max(scene.frame_start, scene.frame_end + added)
-        )
+    # a scene that ended with the film still does, and one that went on after it still shows all of it
+    if scene.frame_end == film_end - 1:
+        scene.frame_end += added
+    elif scene.frame_end >= film_end:
+        scene.frame_end = max(scene.frame_end, film_end + added - 1)
 
 
 def free_channel(scene: Any, strips: Any, lowest: int, start: int, end: int, but: Any = None) -> int:

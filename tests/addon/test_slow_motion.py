@@ -212,13 +212,14 @@ def test_locked_strips_and_channels_stay(scene: Any, clips: Path) -> None:
     assert (strips["Locked"], strips["Logo"], strips["Free"]) == ((3, 60, 70), (5, 60, 70), (4, 70, 80))
 
 
-def test_scene_end_follows_where_it_showed_everything(scene: Any, clips: Path) -> None:
-    scene.frame_end = 48
+@pytest.mark.parametrize(("before", "after"), [(48, 78), (60, 78), (250, 250), (30, 30)])
+def test_scene_end_follows_where_it_showed_everything(scene: Any, clips: Path, before: int, after: int) -> None:
+    scene.frame_end = before
     add_movie(scene, clips / "clip.mp4")
     slow(range=(11, 21), factor=4)
-    assert scene.frame_end == 78
+    assert scene.frame_end == after
     assert bpy.ops.lento.restore() == {"FINISHED"}
-    assert scene.frame_end == 48
+    assert scene.frame_end == (48 if before == 60 else before)
 
 
 def test_strip_inside_a_meta_strip(scene: Any, clips: Path) -> None:
