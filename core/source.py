@@ -22,6 +22,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from .color import decoded_rgb
 from .messages import InputError
 
 IMAGE_EXTENSIONS = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".tga"}
@@ -331,5 +332,5 @@ def _pts_of(frame: VideoFrame) -> int:
 
 def _to_rgb(frame: VideoFrame) -> NDArray[np.uint8]:
     """(H, W, 3) as it is shown: the rotation that phones write into the file is carried out."""
-    pixels = frame.to_ndarray(format="rgb24")
-    return cast(NDArray[np.uint8], np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4)))
+    pixels = decoded_rgb(frame)
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))

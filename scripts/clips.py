@@ -18,6 +18,8 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 BITS = 12
+# as ITU-T H.273 numbers them
+MATRICES = {"bt709": 1, "bt601": 6, None: 2}
 SAMPLE_RATE = 48000
 
 Image = NDArray[np.uint8]
@@ -79,13 +81,20 @@ def write_clip(
     codec: str = "libx264",
     pixel_format: str = "yuv420p",
     sound: bool = True,
+    matrix: str | None = None,
+    full_range: bool = False,
 ) -> Path:
-    """Write a movie of `draw`'s frames, with `tone` as its sound, and return its path."""
+    """Write a movie of `draw`'s frames, with `tone` as its sound, and return its path.
+
+    `matrix` is "bt709", "bt601" or None for a movie that does not say.
+    """
     with av.open(str(path), "w") as container:
         video = cast(VideoStream, container.add_stream(codec, rate=fps))
         video.width, video.height, video.pix_fmt = *size, pixel_format
         if codec == "libx264":
             video.options = {"crf": "12", "g": "12"}
+        video.codec_context.colorspace = MATRICES[matrix]
+        video.codec_context.color_range = 2 if full_range else 1
         audio = (
             container.add_stream("libvorbis" if path.suffix in (".webm", ".mkv") else "aac", rate=SAMPLE_RATE)
             if sound

@@ -44,10 +44,8 @@ def test_every_frame_shows_its_source(scene: Any, clips: Path) -> None:
     shown = {frame: number_shown(scene, frame) for frame in (10, 11, 15, 50, 51, 78)}
     # the last quarter of the range is nearest to the frame after it
     assert shown == {10: 9, 11: 10, 15: 11, 50: 20, 51: 20, 78: 47}
-    for old, new in ((10, 10), (21, 51), (48, 78)):
+    for old, new in ((10, 10), (11, 11), (20, 47), (21, 51), (48, 78)):
         assert np.array_equal(before[old], rendered(scene, new))
-    for old, new in ((11, 11), (20, 47)):
-        assert np.abs(before[old] - rendered(scene, new)).max() <= 3.01 / 255
 
 
 def test_overlay_moves_nothing(scene: Any, clips: Path) -> None:
