@@ -128,6 +128,9 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
     # all that Blender might refuse comes before anything of the user's is touched
     try:
         copy_settings(source, generated)
+        if source.type == "MOVIE" and names[0].endswith(".exr"):
+            # Blender shows deep movies as premultiplied whatever the strip says, and images as the strip says
+            generated.alpha_mode = "PREMUL"
         factor = float(Fraction(length, len(request.marked)))
         copy_animation(scene, source, generated, lambda frame: start + (frame - start) * factor)
         generated[PROVENANCE] = json.dumps(asdict(provenance))

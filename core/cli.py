@@ -175,14 +175,12 @@ def _job(arguments: argparse.Namespace) -> Job:
 def _print_plan(arguments: argparse.Namespace) -> int:
     """The frames of result.json on standard output; an error is a sentence on standard error."""
     try:
-        from .pipeline import open_job
-        from .sink import EXTENSION
+        from .pipeline import chosen_format, open_job
 
-        source, _, frames = open_job(
-            _job(arguments), lambda record: print(getattr(record, "text", ""), file=sys.stderr)
-        )
+        job = _job(arguments)
+        source, _, frames = open_job(job, lambda record: print(getattr(record, "text", ""), file=sys.stderr))
         with source:
-            print(json.dumps([frame.as_json(EXTENSION) for frame in frames], indent=1))
+            print(json.dumps([frame.as_json(chosen_format(job, source).extension) for frame in frames], indent=1))
     except Failure as failure:
         print(f"Error: {failure}", file=sys.stderr)
         return failure.code

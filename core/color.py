@@ -6,7 +6,9 @@ Kept frames are written as they were decoded: they never become floats.
 
 from __future__ import annotations
 
-from typing import cast
+import re
+from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,60 +18,141 @@ from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
 from .engines.base import Pixels
+from .images import Image
+
+LOG_SCALE = 15.0
+"""Of the logarithm that stands for linear light: 0 -> 0, 0.18 -> 0.47, 1 -> 1, 16 -> 1.98."""
 
 
-def to_float(pixels: NDArray[np.uint8]) -> Pixels:
-    """(H, W, C) in 0..255 -> the same in 0..1, same encoding."""
-    return np.multiply(pixels, np.float32(1 / 255), dtype=np.float32)
+@dataclass(frozen=True)
+class Encoding:
+    """What the numbers in an image mean."""
+
+    linear: bool = False
+    """Scene-linear light, which may go below 0 and above 1; else encoded for a display, as in most files."""
+    premultiplied: bool = False
+    """Colours are multiplied with alpha; else straight."""
 
 
-def to_uint8(pixels: Pixels) -> NDArray[np.uint8]:
-    """(H, W, C) in 0..1 -> 0..255, rounded to the nearest and clipped.
+def to_float(image: Image, encoding: Encoding) -> Pixels:
+    """An image as engines want it: (H, W, 3 or 4), perceptual, premultiplied, 0..1 (linear light may exceed that).
+
+    Premultiplied, because a hidden colour must not bleed into visible ones where motion mixes them: dark fringes.
+    """
+    if np.issubdtype(image.dtype, np.integer):
+        pixels = np.multiply(image, np.float32(1 / np.iinfo(image.dtype).max), dtype=np.float32)
+    else:
+        pixels = image.astype(np.float32)
+    if encoding.linear:
+        pixels[..., :3] = _to_log(pixels[..., :3])
+    if image.shape[2] == 4 and not encoding.premultiplied:
+        pixels[..., :3] *= pixels[..., 3:]
+    return pixels
+
+
+def from_float(pixels: Pixels, encoding: Encoding, kind: np.dtype[Any]) -> Image:
+    """What `to_float` made, back in the source's type and encoding, rounded to the nearest and clipped to its range.
 
     Rounded because truncation makes new frames half a step darker than kept ones, which shows as flicker.
     """
+    if pixels.shape[2] == 4 and not encoding.premultiplied:
+        alpha = np.clip(pixels[..., 3:], 0, 1)
+        straight = np.divide(pixels[..., :3], alpha, out=np.zeros_like(pixels[..., :3]), where=alpha > 1e-4)
+        pixels = np.concatenate([straight, alpha], axis=2)
+    if encoding.linear:
+        pixels = pixels.copy()
+        pixels[..., :3] = _from_log(pixels[..., :3])
+    if kind == np.uint8:
+        return to_uint8(pixels)
+    if kind == np.uint16:
+        return to_uint16(pixels)
+    limit = np.float32(np.finfo(kind).max)
+    return np.clip(pixels, -limit, limit).astype(kind)
+
+
+def to_uint8(pixels: Pixels) -> NDArray[np.uint8]:
+    """(H, W, C) in 0..1 -> 0..255, rounded to the nearest and clipped."""
     # OpenCV's saturating conversion rounds, clips and runs on all cores in one pass
-    return cast(NDArray[np.uint8], cv2.addWeighted(pixels, 255.0, pixels, 0.0, 0.0, dtype=cv2.CV_8U))
+    return cv2.addWeighted(pixels, 255.0, pixels, 0.0, 0.0, dtype=cv2.CV_8U)
 
 
-def decoded_rgb(frame: VideoFrame) -> NDArray[np.uint8]:
-    """A decoded movie frame as (H, W, 3) red, green, blue in 0..255, bit for bit as Blender 4.5 and later show it.
+def to_uint16(pixels: Pixels) -> NDArray[np.uint16]:
+    """(H, W, C) in 0..1 -> 0..65535, rounded to the nearest and clipped."""
+    return cv2.addWeighted(pixels, 65535.0, pixels, 0.0, 0.0, dtype=cv2.CV_16U)
+
+
+def _to_log(light: Pixels) -> Pixels:
+    return np.copysign(np.log1p(LOG_SCALE * np.abs(light)) / np.log1p(np.float32(LOG_SCALE)), light)
+
+
+def _from_log(encoded: Pixels) -> Pixels:
+    return np.copysign(np.expm1(np.abs(encoded) * np.log1p(np.float32(LOG_SCALE))) / np.float32(LOG_SCALE), encoded)
+
+
+def decoded(frame: VideoFrame) -> Image:
+    """A decoded movie frame as Blender 4.5 and later show it: (H, W, 3), or (H, W, 4) where it has alpha.
+
+    8-bit formats give 0..255, bit for bit as in Blender; deeper ones 0..65535; deeper ones with alpha floats, whose
+    colours Blender takes for premultiplied (see `encoding_of`).
 
     Blender repeats chroma samples up to full resolution and converts with the matrix and range that the file names,
     BT.601 where it names none, rounding accurately. libswscale's own upsampling sits between samples elsewhere, so
     chroma is repeated here and the library only converts.
     """
-    name = frame.format.name
-    if name in SEMI_PLANAR:
-        frame = frame.reformat(format=SEMI_PLANAR[name])
-        name = frame.format.name
-    if name in SUBSAMPLED:
-        frame = _with_full_chroma(frame, SUBSAMPLED[name])
-    return frame.to_ndarray(format="rgb24", interpolation=EXACT)
+    if frame.format.name in SEMI_PLANAR:
+        frame = frame.reformat(format=SEMI_PLANAR[frame.format.name])
+    if match := SUBSAMPLED.fullmatch(frame.format.name):
+        frame = _with_full_chroma(frame, f"{match[1]}444p{match[2]}")
+    if _bits(frame) <= 8:
+        return _converted(frame, "rgba" if _has_alpha(frame) else "rgb24")
+    if _has_alpha(frame):
+        return _converted(frame, "gbrapf32le")
+    return to_uint16(_converted(frame, "gbrpf32le"))
+
+
+def encoding_of(frame: VideoFrame) -> Encoding:
+    """What the numbers of the decoded frame mean."""
+    return Encoding(linear=False, premultiplied=_has_alpha(frame) and _bits(frame) > 8)
+
+
+def _bits(frame: VideoFrame) -> int:
+    return max(component.bits for component in frame.format.components)
+
+
+def _has_alpha(frame: VideoFrame) -> bool:
+    return any(component.is_alpha for component in frame.format.components)
+
+
+def _converted(frame: VideoFrame, format_name: str) -> NDArray[Any]:
+    # one thread: with several, libswscale leaves the first pixels of a slice unwritten in floating point
+    return frame.reformat(format=format_name, interpolation=EXACT, threads=1).to_ndarray()
 
 
 EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-SEMI_PLANAR = {"nv12": "yuv420p", "nv21": "yuv420p", "nv16": "yuv422p"}
-SUBSAMPLED = {f"yuv{kind}p": "yuv444p" for kind in ("420", "422", "440", "411", "410")}
-SUBSAMPLED |= {f"yuvj{kind}p": "yuvj444p" for kind in ("420", "422", "440", "411")}
-"""8-bit planar formats with fewer chroma samples than pixels -> the format with one for each."""
+SUBSAMPLED = re.compile(r"(yuva?j?)(?:420|422|440|411|410)p((?:\d+le)?)")
+"""Planar formats with fewer chroma samples than pixels."""
+SEMI_PLANAR = {
+    "nv12": "yuv420p", "nv21": "yuv420p", "nv16": "yuv422p", "p010le": "yuv420p10le", "p016le": "yuv420p16le",
+    "p210le": "yuv422p10le",
+}  # fmt: skip
 
 
 def _with_full_chroma(frame: VideoFrame, format_name: str) -> VideoFrame:
     full = VideoFrame(frame.width, frame.height, format_name)
     full.colorspace, full.color_range = frame.colorspace, frame.color_range
+    kind = np.uint16 if format_name.endswith("le") else np.uint8
     # columns and rows of pixels that share a sample
     across, down = 64 // frame.format.chroma_width(64), 64 // frame.format.chroma_height(64)
     for source, target in zip(frame.planes, full.planes, strict=True):
-        samples = _samples(source)
+        samples = _samples(source, kind)
         if source.width != target.width or source.height != target.height:
             size = (source.width * across, source.height * down)
             samples = cv2.resize(samples, size, interpolation=cv2.INTER_NEAREST)
-        _samples(target)[:] = samples[: target.height, : target.width]
+        _samples(target, kind)[:] = samples[: target.height, : target.width]
     return full
 
 
-def _samples(plane: VideoPlane) -> NDArray[np.uint8]:
+def _samples(plane: VideoPlane, kind: type[np.uint8] | type[np.uint16]) -> NDArray[Any]:
     """The plane's memory, (H, W); writing to it writes to the frame."""
-    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # type: ignore[arg-type]
+    rows = np.frombuffer(memoryview(plane), kind).reshape(-1, plane.line_size // np.dtype(kind).itemsize)
     return rows[: plane.height, : plane.width]

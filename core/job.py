@@ -79,6 +79,15 @@ ENGINES = (
     Choice("blend", "Blend", "Cross-fades the source frames: ghosts where something moves, for comparison"),
     Choice("nearest", "Nearest", "Repeats source frames: stutters, for comparison"),
 )
+FORMATS = (
+    Choice("auto", "Automatic", "What keeps all that the source has: PNG for 8 bits, PNG 16 for more, EXR for light"),
+    Choice("png", "PNG", "8 bits a channel, lossless"),
+    Choice("png16", "PNG 16", "16 bits a channel, lossless"),
+    Choice("exr", "OpenEXR", "Floating point (half where that is enough), lossless ZIP"),
+    Choice("exr_dwaa", "OpenEXR DWAA", "Half floating point, small, with slight losses"),
+    Choice("tiff", "TIFF", "8 or 16 bits a channel, lossless"),
+    Choice("jpeg", "JPEG", "8 bits a channel, small, with losses, no transparency"),
+)
 DEVICES = (
     Choice("auto", "Automatic", "The fastest device that the engine can use"),
     Choice("cpu", "CPU", "The processor"),
@@ -125,6 +134,7 @@ class Job:
         usual_maximum=Fraction(16),
     )
     engine: str = option("flow", label="Engine", help="What makes the frames in between", choices=ENGINES)
+    format: str = option("auto", label="Format", help="What the frames are written as", choices=FORMATS)
     device: str = option("auto", label="Device", help="Where the engine runs", choices=DEVICES)
 
     def __post_init__(self) -> None:

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .color import to_float, to_uint8
+from .color import Encoding, from_float, to_float
 from .engines import Engine, Frame, create
+from .images import FORMATS, Format, Image
 from .job import Job
 from .messages import Cancelled, Failure, InputError, Progress, Record, Status, Warning
 from .plan import HEADER_ERROR, OutputFrame, host_rate, make_plan, needed_frames
@@ -32,7 +33,6 @@ WRITERS = 2
 WRITE_BEHIND = 4
 """Finished frames that wait for the disk, at the most."""
 
-Image = NDArray[np.uint8]
 Tell = Callable[[Record], None]
 
 
@@ -66,7 +66,7 @@ def run(job: Job, tell: Tell, cancel: threading.Event) -> Path:
     began = time.monotonic()
     tell(Status(f"Opening {job.source}"))
     source, rate, frames = open_job(job, tell)
-    with source, Sink(job).opened() as sink:
+    with source, Sink(job, chosen_format(job, source)).opened() as sink:
         engine = create(job.engine)
         missing = sink.missing(frames)
         if len(missing) < len(frames):
@@ -90,49 +90,89 @@ def run(job: Job, tell: Tell, cancel: threading.Event) -> Path:
         )
 
 
+def chosen_format(job: Job, source: Source) -> Format:
+    """The format that the job names, or the plainest that holds all that the source's images hold.
+
+    Raises InputError where the one that was chosen cannot hold the source's light or transparency.
+    """
+    if job.format == "auto":
+        return FORMATS["png" if source.kind == np.uint8 else "png16" if source.kind == np.uint16 else "exr"]
+    chosen = FORMATS[job.format]
+    if np.issubdtype(source.kind, np.floating) and not any(np.issubdtype(kind, np.floating) for kind in chosen.kinds):
+        raise InputError(f"format: {source.path} is in floating point, which {chosen.id} cannot hold: choose exr.")
+    if source.has_alpha and not chosen.alpha:
+        raise InputError(f"format: {source.path} has transparency, which {chosen.id} cannot hold: choose png.")
+    return chosen
+
+
 def _make(
     engine: Engine, source: Source, missing: Sequence[OutputFrame], cancel: threading.Event
 ) -> Iterator[tuple[OutputFrame, Image]]:
     """Every missing frame with its pixels, in order."""
     with _reading(source, needed_frames(missing), cancel) as read:
-        window: dict[int, Image] = {}
-        floats: dict[int, Frame] = {}
-
-        def image(index: int) -> Image:
-            while index not in window:
-                number, pixels = next(read)
-                window[number] = pixels
-            return window[index]
-
-        def as_frame(index: int) -> Frame:
-            if index not in floats:
-                floats[index] = Frame(index, to_float(image(index)))
-            return floats[index]
-
+        window = _Window(read, source.encoding)
         for index, group in groupby(missing, key=lambda frame: frame.source):
-            for kept in (window, floats):
-                for old in [number for number in kept if number < index]:
-                    del kept[old]
-            state = None
+            window.forget_before(index)
+            between = _Pair(engine, window, index)
             for frame in group:
                 if cancel.is_set():
                     raise Cancelled("Cancelled.")
-                if frame.kind == "between":
-                    try:
-                        if state is None:
-                            state = engine.prepare(as_frame(index), as_frame(index + 1))
-                        pixels = to_uint8(engine.synthesize(state, float(frame.t)))
-                    except (Failure, MemoryError):
-                        raise
-                    except Exception as error:
-                        raise Failure(
-                            f"The engine {engine.info.id!r} failed between source frames {index} and {index + 1} "
-                            f"({type(error).__name__}: {error}). Finished frames are kept; try another engine, and "
-                            "please report this with the log."
-                        ) from error
-                    yield frame, pixels
-                else:
-                    yield frame, image(index)
+                yield frame, between.at(float(frame.t)) if frame.kind == "between" else window.image(index)
+
+
+class _Window:
+    """The source frames that are needed now: as they were read, and as engines want them."""
+
+    def __init__(self, read: Iterator[tuple[int, Image]], encoding: Encoding) -> None:
+        self._read = read
+        self.encoding = encoding
+        self._images: dict[int, Image] = {}
+        self._frames: dict[int, Frame] = {}
+
+    def image(self, index: int) -> Image:
+        while index not in self._images:
+            number, image = next(self._read)
+            self._images[number] = image
+        return self._images[index]
+
+    def frame(self, index: int) -> Frame:
+        if index not in self._frames:
+            self._frames[index] = Frame(index, to_float(self.image(index), self.encoding))
+        return self._frames[index]
+
+    def forget_before(self, index: int) -> None:
+        kept: dict[int, Any]
+        for kept in (self._images, self._frames):
+            for old in [number for number in kept if number < index]:
+                del kept[old]
+
+
+class _Pair:
+    """Frame `index` and the one after it, and what the engine made of the two so far."""
+
+    def __init__(self, engine: Engine, window: _Window, index: int) -> None:
+        self._engine, self._window, self._index = engine, window, index
+        self._state: Any = None
+
+    def at(self, t: float) -> Image:
+        """The frame at timestep `t`. Between two equal frames there is nothing but that frame, whatever the engine."""
+        first, second = self._window.image(self._index), self._window.image(self._index + 1)
+        if np.array_equal(first, second):
+            return first
+        a, b = self._window.frame(self._index), self._window.frame(self._index + 1)
+        try:
+            if self._state is None:
+                self._state = self._engine.prepare(a, b)
+            pixels = self._engine.synthesize(self._state, t)
+        except (Failure, MemoryError):
+            raise
+        except Exception as error:
+            raise Failure(
+                f"The engine {self._engine.info.id!r} failed between source frames {self._index} and {self._index + 1} "
+                f"({type(error).__name__}: {error}). Finished frames are kept; try another engine, and please report "
+                "this with the log."
+            ) from error
+        return from_float(pixels, self._window.encoding, first.dtype)
 
 
 @contextmanager

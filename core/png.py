@@ -22,19 +22,22 @@ except ImportError:  # no wheel for this platform: zlib writes the same pixels i
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 UP = 2
+COLOR_TYPES = {3: 2, 4: 6}
 
 
-def encode(pixels: NDArray[np.uint8]) -> bytes:
-    """A complete PNG file of (H, W, 3) red, green, blue in 0..255."""
+def encode(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """A complete PNG file of (H, W, 3) red, green, blue, or (H, W, 4) with straight alpha, in 8 or 16 bits."""
     height, width, channels = pixels.shape
-    if channels != 3 or pixels.dtype != np.uint8:
-        raise ValueError(f"(H, W, 3) of uint8 expected, not {pixels.shape} of {pixels.dtype}")
-    rows = pixels.reshape(height, width * 3)
-    filtered = np.empty((height, 1 + width * 3), np.uint8)
+    if channels not in COLOR_TYPES or pixels.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"(H, W, 3 or 4) of uint8 or uint16 expected, not {pixels.shape} of {pixels.dtype}")
+    depth = 8 * pixels.dtype.itemsize
+    # the file's samples are big-endian, and the filter works on bytes
+    rows = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
+    filtered = np.empty((height, 1 + rows.shape[1]), np.uint8)
     filtered[:, 0] = UP
     filtered[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, COLOR_TYPES[channels], 0, 0, 0)
     return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", _deflate(filtered)) + END
 
 

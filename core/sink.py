@@ -19,15 +19,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from . import png
+from .images import READABLE, Format, Image
 from .job import Job
 from .messages import InputError
 from .plan import OutputFrame, file_name
 
-EXTENSION = ".png"
 OWNER, RESULT, LOCK = ".job", "result.json", ".lock"
 PART = ".part"
 
@@ -35,8 +32,9 @@ PART = ".part"
 class Sink:
     """The output folder of one job. Frames may be written from several threads."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, image_format: Format) -> None:
         self.folder = Path(job.output)
+        self._format = image_format
         self._job = job
 
     @contextmanager
@@ -68,7 +66,7 @@ class Sink:
                     f"{self.folder} holds the frames of another job (other media, range, factor or engine): choose "
                     "another folder, or delete this one if its frames are not needed."
                 )
-        elif any(name.suffix == EXTENSION for name in self.folder.iterdir()):
+        elif any(path.suffix in READABLE for path in self.folder.iterdir()):
             raise InputError(
                 f"{self.folder} holds images that are not this job's: choose another folder, or an empty one."
             )
@@ -77,24 +75,27 @@ class Sink:
 
     def missing(self, frames: Sequence[OutputFrame]) -> list[OutputFrame]:
         """Those of the job's frames that are not there yet, in order."""
-        return [frame for frame in frames if not self._is_written(file_name(frame.number, EXTENSION))]
+        return [frame for frame in frames if not self._is_written(file_name(frame.number, self._format.extension))]
 
     def _is_written(self, name: str) -> bool:
         try:
             with open(self.folder / name, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
                 # a machine that lost power may have renamed a file before its bytes reached the disk
-                file.seek(-len(png.END), os.SEEK_END)
-                return png.is_complete(file.read())
+                file.seek(max(0, size - len(png.END)))
+                return png.is_complete(file.read()) if name.endswith(".png") else size > 0
         except OSError:
             return False
 
-    def write_frame(self, frame: OutputFrame, pixels: NDArray[np.uint8]) -> None:
-        """Write one frame, (H, W, 3) in 0..255."""
-        self.write_file(file_name(frame.number, EXTENSION), png.encode(pixels))
+    def write_frame(self, frame: OutputFrame, image: Image) -> None:
+        """Write one frame in the job's format."""
+        self.write_file(
+            file_name(frame.number, self._format.extension), self._format.encode(self._format.converted(image))
+        )
 
     def write_result(self, result: dict[str, Any], frames: Sequence[OutputFrame]) -> Path:
         """Write result.json with the entry of every frame; the job is then complete."""
-        result = {**result, "frames": [frame.as_json(EXTENSION) for frame in frames]}
+        result = {**result, "frames": [frame.as_json(self._format.extension) for frame in frames]}
         self.write_file(RESULT, json.dumps(result, indent=1).encode())
         return self.folder / RESULT
 

@@ -47,6 +47,14 @@ def draw(index: int, size: tuple[int, int] = (320, 180)) -> Image:
     return write_number(frame, index)
 
 
+def draw_alpha(index: int, size: tuple[int, int] = (320, 180)) -> Image:
+    """Alpha of frame `index`, (H, W) in 0..255: a soft disc that moves, over a ramp from left to right."""
+    width, height = size
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    disc = (height / 3 - np.hypot(x - width / 2 - 5 * index, y - height / 2)) * 20 + 128
+    return np.rint(np.clip(np.maximum(disc, 100 * x / width), 0, 255)).astype(np.uint8)
+
+
 def write_number(frame: Image, number: int) -> Image:
     """Draw the number into the frame's lowest rows: a white box for a one, black for a zero, highest bit left."""
     height, width = frame.shape[:2]
@@ -83,16 +91,19 @@ def write_clip(
     sound: bool = True,
     matrix: str | None = None,
     full_range: bool = False,
+    alpha: bool = False,
 ) -> Path:
     """Write a movie of `draw`'s frames, with `tone` as its sound, and return its path.
 
-    `matrix` is "bt709", "bt601" or None for a movie that does not say.
+    `matrix` is "bt709", "bt601" or None for a movie that does not say; `alpha` adds `draw_alpha`.
     """
     with av.open(str(path), "w") as container:
         video = cast(VideoStream, container.add_stream(codec, rate=fps))
         video.width, video.height, video.pix_fmt = *size, pixel_format
         if codec == "libx264":
             video.options = {"crf": "12", "g": "12"}
+        if codec == "prores_ks" and alpha:
+            video.options = {"profile": "4444"}
         video.codec_context.colorspace = MATRICES[matrix]
         video.codec_context.color_range = 2 if full_range else 1
         audio = (
@@ -101,7 +112,10 @@ def write_clip(
             else None
         )
         for index in range(frames):
-            container.mux(video.encode(av.VideoFrame.from_ndarray(draw(index, size), format="rgb24")))
+            image = draw(index, size)
+            if alpha:
+                image = np.dstack([image, draw_alpha(index, size)])
+            container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgba" if alpha else "rgb24")))
         container.mux(video.encode())
         if audio is not None:
             interleaved = np.ascontiguousarray(tone(frames, fps).T.reshape(1, -1))

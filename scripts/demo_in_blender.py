@@ -14,10 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import bpy  # noqa: E402, I001  (after in_blender, which sets its folders)
-import numpy as np  # noqa: E402
+import numpy as np
 
-from .in_blender import MODULE, edit, install_extension, new_file, pixels_of, rendered
+from .in_blender import MODULE, bpy, edit, install_extension, new_file, pixels_of, rendered
 
 CHECKED = 9
 """Frames of the slowed range that are rendered and compared."""

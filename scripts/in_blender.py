@@ -21,7 +21,7 @@ if "bpy" in sys.modules:
 os.environ["BLENDER_USER_RESOURCES"] = tempfile.mkdtemp(prefix="lento-blender-")
 os.environ["LENTO_PYTHON"] = str(WORKER)
 
-import bpy  # noqa: E402
+import bpy as bpy  # noqa: E402
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
@@ -63,12 +63,15 @@ def edit(scene: Any) -> None:
         workspace.sequencer_scene = scene
 
 
-def rendered(scene: Any, frame: int) -> Picture:
-    """What Blender's sequencer shows at a frame: (H, W, 4) in 0..1, display encoded, first row on top."""
+def rendered(scene: Any, frame: int, depth: int = 8) -> Picture:
+    """What Blender's sequencer shows at a frame: (H, W, 4) in 0..1, display encoded, first row on top.
+
+    `depth` is the bits that it is rounded to, 8 or 16.
+    """
     settings = scene.render.image_settings
     if hasattr(settings, "media_type"):
         settings.media_type = "IMAGE"
-    settings.file_format, settings.color_mode, settings.color_depth, settings.compression = "PNG", "RGBA", "8", 0
+    settings.file_format, settings.color_mode, settings.color_depth, settings.compression = "PNG", "RGBA", str(depth), 0
     scene.render.use_sequencer = True
     scene.frame_set(frame)
     with tempfile.TemporaryDirectory() as folder:

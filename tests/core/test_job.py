@@ -86,7 +86,7 @@ def test_digest_tells_frames_apart_and_not_folders(tmp_path: Path) -> None:
 
 def test_every_option_says_what_surfaces_need() -> None:
     names = [field.name for field, spec in options(Job) if spec.label and spec.help and not spec.help.endswith(".")]
-    assert names == ["factor", "engine", "device"]
+    assert names == ["factor", "engine", "format", "device"]
 
 
 def test_engines_offered_are_the_engines_there_are() -> None:

@@ -13,11 +13,17 @@ import numpy as np
 import pytest
 
 from core import png
-from core.color import to_float, to_uint8
+from core.color import Encoding, to_float, to_uint8
+from core.images import FORMATS
 from core.job import Job
 from core.messages import InputError
 from core.plan import OutputFrame, make_plan
-from core.sink import Sink
+from core.sink import Sink as FormattedSink
+
+
+def Sink(job: Job) -> FormattedSink:  # noqa: N802
+    return FormattedSink(job, FORMATS["png"])
+
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (37, 53, 3), np.uint8)
 
@@ -44,7 +50,7 @@ def test_floats_are_rounded_and_clipped() -> None:
     values = np.array([-1, 0, 0.499 / 255, 0.501 / 255, 127.501 / 255, 1, 2], np.float32).reshape(1, -1, 1)
     assert to_uint8(np.repeat(values, 3, axis=2))[0, :, 0].tolist() == [0, 0, 0, 1, 128, 255, 255]
     every = np.arange(256, dtype=np.uint8).reshape(1, 256, 1).repeat(3, axis=2)
-    assert np.array_equal(to_uint8(to_float(every)), every)
+    assert np.array_equal(to_uint8(to_float(every, Encoding())), every)
 
 
 def test_written_frames_are_not_missing_and_cut_ones_are(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_any_range_of_any_container_is_the_same_as_reading_from_the_start(
 
 
 def test_seeking_reads_only_what_is_near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from core import source as module
+    from core import movies as module
 
     path = write_clip(tmp_path / "long.mp4", 400, sound=False)
     decoded = 0
@@ -147,7 +147,10 @@ def test_missing_numbers_are_told(images: Path, tmp_path: Path) -> None:
 def test_images_of_different_sizes(images: Path, tmp_path: Path) -> None:
     shutil.copytree(images, tmp_path / "s")
     cv2.imwrite(str(tmp_path / "s" / "shot_003.png"), draw(0, (160, 90)))
-    with open_source(tmp_path / "s") as source, pytest.raises(InputError, match="shot_003.png is 160x90 pixels"):
+    with (
+        open_source(tmp_path / "s") as source,
+        pytest.raises(InputError, match="shot_003.png is 160x90 pixels of 8 bits"),
+    ):
         list(source.frames(0, 12))
 
 

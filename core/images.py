@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Image files: read as they are, written in the format that was asked for.
+
+An image is an array (H, W, 3), or (H, W, 4) with alpha, in red, green, blue: uint8, uint16, or float16 and float32 for
+what files hold in floating point. Its type says how deep it is; what its numbers mean is the source's Encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from . import png
+from .messages import InputError
+
+Image = NDArray[Any]
+
+READABLE = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".tga", ".exr"}
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way to write images."""
+
+    id: str
+    extension: str
+    kinds: tuple[type[Any], ...]
+    """What it can hold, as numpy's types; the deepest last."""
+    alpha: bool
+    encode: Callable[[Image], bytes]
+
+    def converted(self, image: Image) -> Image:
+        """The image in the deepest of the format's types that it needs; whole numbers are rounded."""
+        if image.dtype.type in self.kinds:
+            return image
+        deepest = self.kinds[-1]
+        if np.issubdtype(deepest, np.integer):
+            if image.dtype == np.uint8:
+                return image.astype(np.uint16) * np.uint16(257)
+            return ((image.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+        top = np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1
+        return (image.astype(np.float32) / np.float32(top)).astype(deepest)
+
+
+def _opencv(extension: str, *parameters: int) -> Callable[[Image], bytes]:
+    def encode(image: Image) -> bytes:
+        code = cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR
+        written, data = cv2.imencode(extension, cv2.cvtColor(image, code), list(parameters))
+        if not written:
+            raise InputError(f"A {extension} file of {image.shape[1]}x{image.shape[0]} pixels cannot be written.")
+        return bytes(data)
+
+    return encode
+
+
+def _exr(compression: str) -> Callable[[Image], bytes]:
+    def encode(image: Image) -> bytes:
+        import OpenEXR  # here: only who works with EXR needs it
+
+        header = {"compression": getattr(OpenEXR, compression), "type": OpenEXR.scanlineimage}
+        channels = {"RGBA" if image.shape[2] == 4 else "RGB": np.ascontiguousarray(image)}
+        # the library writes to paths alone
+        with TemporaryDirectory(prefix="lento-") as folder:
+            path = Path(folder) / "frame.exr"
+            with OpenEXR.File(header, channels) as file:
+                file.write(str(path))
+            return path.read_bytes()
+
+    return encode
+
+
+FORMATS = {
+    made.id: made
+    for made in (
+        Format("png", ".png", (np.uint8,), True, png.encode),
+        Format("png16", ".png", (np.uint16,), True, png.encode),
+        Format("exr", ".exr", (np.float16, np.float32), True, _exr("ZIP_COMPRESSION")),
+        Format("exr_dwaa", ".exr", (np.float16,), True, _exr("DWAA_COMPRESSION")),
+        Format("tiff", ".tif", (np.uint8, np.uint16), True, _opencv(".tif", cv2.IMWRITE_TIFF_COMPRESSION, 8)),
+        Format("jpeg", ".jpg", (np.uint8,), False, _opencv(".jpg", cv2.IMWRITE_JPEG_QUALITY, 95)),
+    )
+}
+
+
+def read(path: Path) -> Image:
+    """An image file as it is, without the rotation that a camera may have noted in it (Blender leaves that alone, too).
+
+    Raises InputError where the file is not there, is no image, or is only a part of one.
+    """
+    if path.suffix.lower() == ".exr":
+        return _read_exr(path)
+    try:
+        # not cv2.imread: on Windows it cannot open a path outside of the system's code page
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check that the file is there.") from error
+    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if image is None:
+        raise InputError(f"{path} is no image that can be read, or only a part of one.")
+    if image.ndim == 2 or image.shape[2] == 1:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+
+
+def _read_exr(path: Path) -> Image:
+    import OpenEXR
+
+    try:
+        with OpenEXR.File(str(path)) as file:
+            channels = {name: channel.pixels for name, channel in file.channels().items()}
+    except (RuntimeError, OSError) as error:
+        raise InputError(f"{path} is no OpenEXR image that can be read ({error}).") from error
+    for name in ("RGBA", "RGB"):
+        if name in channels:
+            return np.ascontiguousarray(channels[name])
+    if "Y" in channels:
+        return np.repeat(channels["Y"][..., None], 3, axis=2)
+    raise InputError(
+        f"{path} holds no colour channels R, G, B (it has {', '.join(sorted(channels)[:5])}): save the layer that you "
+        "need as an image of its own."
+    )

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Movies through FFmpeg (PyAV), frame by frame as Blender counts them.
+
+Frame k is the last decoded frame with a timestamp of at most first + k / fps: right for constant and variable frame
+rates, start offsets and dropped frames, where "the k-th decoded frame" is not.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from .color import decoded, encoding_of
+from .images import Image
+from .messages import InputError
+
+Warn = Callable[[str], None]
+
+
+class Movie:
+    """The first video stream of a movie file."""
+
+    files: tuple[str, ...] = ()
+
+    def __init__(self, path: Path, warn: Warn) -> None:
+        self.path = path
+        self._warn = warn
+        self._container = self._open()
+        try:
+            if not self._container.streams.video:
+                raise InputError(f"{path} has no picture: choose a movie, not a sound.")
+            self._stream = self._container.streams.video[0]
+            # frame threads give the same frames as one thread, sooner
+            self._stream.thread_type = "AUTO"
+            rate = self._stream.guessed_rate or self._stream.average_rate
+            if not rate or self._stream.time_base is None:
+                raise InputError(f"{path} has no frame rate: convert it to a movie with one.")
+            self.fps = Fraction(rate)
+            # timestamps from one frame to the next
+            self._step = 1 / (self.fps * self._stream.time_base)
+            first = next(self._decode(), None)
+            if first is None:
+                raise InputError(f"{path} holds no frame that can be decoded: the file is damaged or not complete.")
+            self._first_pts = first.pts or 0
+            shown = _as_shown(first)
+            self.size = (shown.shape[1], shown.shape[0])
+            self.kind, self.has_alpha, self.encoding = shown.dtype, shown.shape[2] == 4, encoding_of(first)
+            self.count = self._count()
+        except BaseException:
+            self._container.close()
+            raise
+
+    def __enter__(self) -> Movie:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def frames(self, start: int, end: int) -> Iterator[Image]:
+        """See Source.frames."""
+        if start >= end:
+            return
+        wanted = start
+        current: VideoFrame | None = None
+        for frame in self._from(self._pts(start)):
+            while current is not None and wanted < end and self._pts(wanted) < _pts_of(frame):
+                yield _as_shown(current)
+                wanted += 1
+            if wanted >= end:
+                return
+            current = frame
+        # the last frame stands until the end of the stream
+        while current is not None and wanted < min(end, self.count):
+            if wanted > self._slot(_pts_of(current)) + max(1, self._slots(current.duration or 0)):
+                break
+            yield _as_shown(current)
+            wanted += 1
+        if wanted < end:
+            raise InputError(
+                f"{self.path} ends at frame {wanted}, before frame {end - 1} that the range needs: the file is not "
+                "complete. Choose a range that ends earlier, or get the whole file."
+            )
+
+    def _open(self) -> InputContainer:
+        try:
+            return av.open(os.fspath(self.path))
+        except av.error.FFmpegError as error:
+            raise InputError(f"{self.path} is no movie that can be read ({error.strerror}).") from error
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be opened ({error.strerror}).") from error
+
+    def _pts(self, index: int) -> int:
+        """The latest timestamp that frame `index` may have."""
+        # rounded, as containers round: Matroska keeps milliseconds, and 1/24 s stands there as 42; halves up, as
+        # Blender does
+        return self._first_pts + math.floor(index * self._step + Fraction(1, 2))
+
+    def _slots(self, pts_distance: int) -> int:
+        return round(pts_distance / self._step)
+
+    def _slot(self, pts: int) -> int:
+        return self._slots(pts - self._first_pts)
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        """Frames from where the file stands, in playing order; damaged ones are left out, with a warning."""
+        decoder = self._alpha_decoder()
+        for packet in self._container.demux(self._stream):
+            try:
+                frames = decoder.decode(packet if packet.size else None) if decoder else packet.decode()
+            except av.error.InvalidDataError:
+                self._warn(f"{self.path} has a damaged frame near {self._seconds(packet.pts)}: the one before is held.")
+                continue
+            for frame in frames:
+                if frame.pts is not None:
+                    yield frame
+
+    def _alpha_decoder(self) -> VideoCodecContext | None:
+        """FFmpeg's own VP8 and VP9 decoders drop the alpha that WebM carries beside the picture; libvpx keeps it."""
+        name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(self._stream.codec_context.name)
+        if name is None or self._stream.metadata.get("alpha_mode") != "1":
+            return None
+        decoder = cast(VideoCodecContext, av.CodecContext.create(name, "r"))
+        decoder.extradata = self._stream.codec_context.extradata
+        return decoder
+
+    def _seconds(self, pts: int | None) -> str:
+        return "its start" if pts is None else f"{float(pts * (self._stream.time_base or 1)):.2f} s"
+
+    def _from(self, pts: int) -> Iterator[VideoFrame]:
+        """Frames from the last one at or before `pts` on, without decoding the file from its start."""
+        one_second = round(1 / (self._stream.time_base or 1))
+        # Seeking goes to a key frame before, or, in containers without an index, somewhere near: then further back.
+        for back in (0, 2 * one_second, 10 * one_second, None):
+            target = self._first_pts if back is None else max(self._first_pts, pts - back)
+            self._seek(None if target <= self._first_pts else target)
+            frames = self._decode()
+            first = next(frames, None)
+            if first is not None and (_pts_of(first) <= pts or target <= self._first_pts):
+                yield first
+                yield from frames
+                return
+            if target <= self._first_pts:
+                return
+
+    def _seek(self, pts: int | None) -> None:
+        """Go to a key frame at or before `pts`, or to the start of the file."""
+        if pts is None:
+            # by opening anew: not every container can seek to before its first key frame
+            self._container.close()
+            self._container = self._open()
+            self._stream = self._container.streams.video[0]
+            self._stream.thread_type = "AUTO"
+        else:
+            self._container.seek(pts, stream=self._stream, backward=True)
+
+    def _count(self) -> int:
+        """Number of frames, from the packets at the end of the file: headers tell more than a truncated file holds."""
+        nominal = self._stream.duration or 0
+        last = None
+        if nominal:
+            # two seconds before: a stream without an index is entered anywhere, and the last frame may come before
+            # others
+            self._seek(self._first_pts + max(0, nominal - round(2 / (self._stream.time_base or 1))))
+            last = self._last_pts()
+        if last is None:
+            self._seek(None)
+            last = self._last_pts()
+        # not rounded: entered in the middle, an MPEG program stream tells times that are late by half a frame
+        return math.floor((last - self._first_pts) / self._step + Fraction(1, 4)) + 1 if last is not None else 1
+
+    def _last_pts(self) -> int | None:
+        """The largest timestamp from where the file stands to its end; None for no packet."""
+        return max(
+            (
+                packet.pts
+                for packet in self._container.demux(self._stream)
+                if packet.pts is not None and not packet.is_discard
+            ),
+            default=None,
+        )
+
+
+def _pts_of(frame: VideoFrame) -> int:
+    assert frame.pts is not None  # _decode lets no other through
+    return frame.pts
+
+
+def _as_shown(frame: VideoFrame) -> Image:
+    """The frame as it is shown: the rotation that phones write into the file is carried out."""
+    pixels = decoded(frame)
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))

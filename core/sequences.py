@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Image sequences: which files one is made of, and their frames."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import images
+from .color import Encoding
+from .images import Image
+from .messages import InputError
+
+Warn = Callable[[str], None]
+
+
+def _number(name: str) -> tuple[str, int, str] | None:
+    """A name's last run of digits, with what stands before and after it: "shot_0012.png" -> ("shot_", 12, ".png")."""
+    match = re.fullmatch(r"(.*?)(\d+)(\D*)", name)
+    return (match[1], int(match[2]), match[3]) if match else None
+
+
+def sequence_in(folder: Path) -> list[str]:
+    """Names of the one image sequence in a folder, in the order of their numbers.
+
+    Raises InputError where the folder holds no images, or more than one sequence.
+    """
+    names = sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() in images.READABLE)
+    runs: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        if parts := _number(name):
+            runs.setdefault((parts[0], parts[2]), []).append(name)
+    if not runs:
+        raise InputError(f"{folder} holds no numbered images: name a movie, or the first file of an image sequence.")
+    if len(runs) > 1:
+        firsts = ", ".join(sorted(run[0] for run in runs.values())[:5])
+        raise InputError(f"{folder} holds several image sequences: name the first file of one ({firsts}).")
+    return sequence_from(folder / next(iter(runs.values()))[0])
+
+
+def sequence_from(first: Path, warn: Warn = lambda text: None) -> list[str]:
+    """Names of the image sequence that `first` begins, in the order of their numbers.
+
+    Raises InputError where the name has no number.
+    """
+    parts = _number(first.name)
+    if parts is None:
+        raise InputError(f"{first} has no number in its name, so no sequence begins there.")
+    numbered: dict[int, str] = {}
+    for entry in first.parent.iterdir():
+        other = _number(entry.name)
+        if other and other[0] == parts[0] and other[2] == parts[2] and other[1] >= parts[1]:
+            numbered[other[1]] = entry.name
+    missing = [number for number in range(min(numbered), max(numbered)) if number not in numbered]
+    if missing:
+        some = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
+        warn(
+            f"{first.parent} lacks {len(missing)} numbers of the sequence ({some}): the files that are there follow "
+            "each other."
+        )
+    return [numbered[number] for number in sorted(numbered)]
+
+
+class ImageSequence:
+    """Image files, one a frame."""
+
+    def __init__(self, folder: Path, files: Sequence[str], fps: Fraction) -> None:
+        self.path = folder
+        self.files = tuple(files)
+        self.fps = fps
+        self.count = len(files)
+        first = images.read(folder / files[0])
+        self.size = (first.shape[1], first.shape[0])
+        is_float = np.issubdtype(first.dtype, np.floating)
+        self.encoding = Encoding(linear=is_float, premultiplied=is_float)
+        self.kind, self.has_alpha, self._shape = first.dtype, first.shape[2] == 4, first.shape
+
+    def frames(self, start: int, end: int) -> Iterator[Image]:
+        """See Source.frames."""
+        for index in range(start, end):
+            image = images.read(self.path / self.files[index])
+            if (image.shape, image.dtype) != (self._shape, self.kind):
+                raise InputError(
+                    f"{self.path / self.files[index]} is {_described(image.shape, image.dtype)}, the first image "
+                    f"{_described(self._shape, self.kind)}: a sequence needs images of one kind."
+                )
+            yield image
+
+    def __enter__(self) -> ImageSequence:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Nothing is held open."""
+
+
+def _described(shape: tuple[int, ...], kind: np.dtype[Any]) -> str:
+    alpha = " with alpha" if shape[2] == 4 else ""
+    return f"{shape[1]}x{shape[0]} pixels of {8 * kind.itemsize} bits{alpha}"
