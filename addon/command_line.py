@@ -35,11 +35,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scene", metavar="NAME", help="scene that the strip is in; else the one that the file shows")
     parser.add_argument("--save-as", metavar="FILE", help="save here; else over the opened file")
     for name, (declared, spec) in options.OPTIONS.items():
-        kind: dict[str, Any] = (
-            {"type": _factor}
-            if isinstance(declared.default, Fraction)
-            else {"choices": [choice.id for choice in spec.choices]}
-        )
+        kind: dict[str, Any] = {"choices": [choice.id for choice in spec.choices]}
+        if isinstance(declared.default, Fraction):
+            kind = {"type": _factor}
+        elif isinstance(declared.default, bool):
+            kind = {"action": argparse.BooleanOptionalAction}
         parser.add_argument(f"--{name.replace('_', '-')}", help=f"{spec.help} (as the scene has it)", **kind)
     return parser
 

@@ -81,12 +81,12 @@ def content_length(strip: Any) -> int:
 
 def trim_start(strip: Any) -> int:
     """Frames cut off the media's start by a hard cut; they are not part of the content."""
-    return int(getattr(strip, _TRIM_START))
+    return int(getattr(strip, _TRIM_START, 0))  # effects have none
 
 
 def trim_end(strip: Any) -> int:
     """Frames cut off the media's end by a hard cut; they are not part of the content."""
-    return int(getattr(strip, _TRIM_END))
+    return int(getattr(strip, _TRIM_END, 0))
 
 
 def set_trims(strip: Any, start: int, end: int, content: int) -> None:
@@ -179,6 +179,12 @@ def add_movie_in_its_own_time(scene: Any, path: str, channel: int, start: int) -
             set_view_transform=False,
             **keep,
         )
+
+
+def set_image_output(settings: Any) -> None:
+    """Make a scene's output images; from 5.0 on that is chosen before the format."""
+    if hasattr(settings, "media_type"):
+        settings.media_type = "IMAGE"
 
 
 def add_long_image_strip(scene: Any, directory: str, names: Sequence[str], channel: int, start: int) -> None:

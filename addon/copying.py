@@ -40,10 +40,10 @@ _NOT_SETTINGS = compat.STRIP_PLACE | {
 }
 
 
-def copy_settings(source: Any, target: Any) -> None:
-    """Transform, crop, blending, opacity, colour, colour space, modifiers, mute, lock, colour tag."""
-    _copy_rna(source, target, _NOT_SETTINGS)
-    for modifier in source.modifiers:
+def copy_settings(source: Any, target: Any, *but: str) -> None:
+    """Transform, crop, blending, colour, colour space, modifiers, mute, lock, tag; not those in `but`."""
+    _copy_rna(source, target, _NOT_SETTINGS | set(but))
+    for modifier in source.modifiers if "modifiers" not in but else ():
         _copy_rna(modifier, target.modifiers.new(modifier.name, modifier.type), {"rna_type", "type"})
 
 
@@ -89,7 +89,10 @@ def copy_animation(scene: Any, source: Any, target: Any, when: Callable[[float],
         return
     prefix, new_prefix = source.path_from_id() + ".", target.path_from_id() + "."
     for curve in [curve for curve in curves if curve.data_path.startswith(prefix)]:
-        path = new_prefix + curve.data_path[len(prefix) :]
+        setting = curve.data_path[len(prefix) :]
+        if not hasattr(target, setting.split(".")[0].split("[")[0]):
+            continue  # a text's size, a speed effect's factor: not a setting of the other kind of strip
+        path = new_prefix + setting
         copy = curves.find(path, index=curve.array_index) or curves.new(path, index=curve.array_index)
         copy.extrapolation = curve.extrapolation
         copy.keyframe_points.add(len(curve.keyframe_points))

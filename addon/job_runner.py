@@ -103,7 +103,7 @@ class Worker:
             try:
                 record = decode(line.decode("utf-8"))
             except ValueError:
-                log.exception("the worker wrote what is no record")
+                log.debug("not a record: %r", line)  # Blender, as a renderer, talks before it can be told not to
                 continue
             if isinstance(record, Done):
                 done = record

@@ -7,6 +7,8 @@ Plain Python objects: they outlive an undo, which replaces everything in Blender
 from __future__ import annotations
 
 import json
+import shutil
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 EXTENSION_ROOT = Path(__file__).resolve().parent.parent
 """Where `python -m core` works."""
 
+RENDERED = "rendered"
+"""Folder, in the frames' one, for what Blender renders first."""
+
 running: list[Running] = []
 
 
@@ -32,7 +37,9 @@ class Running:
 
     request: Request
     worker: Worker
-    status: str = "Starting the worker"
+    then: Callable[[], Worker] | None = None
+    """Starts the worker, where `worker` is the Blender that renders its source."""
+    status: str = "Starting"
     progress: Progress | None = None
     warnings: list[str] = field(default_factory=list)
     error: str = ""
@@ -41,7 +48,9 @@ class Running:
     @property
     def text(self) -> str:
         """How far it is, for people."""
-        return describe(self.progress) if self.progress else self.status
+        if self.progress is None:
+            return self.status
+        return f"{'Rendering ' if self.then else ''}{describe(self.progress)}"
 
     @property
     def share(self) -> float:
@@ -61,9 +70,20 @@ class Running:
                     self.warnings.append(text)
                 case Error(text):
                     self.error = text
-                case Done():
-                    self.done = record
+                case Done(code):
+                    if code == ExitCode.DONE and self.then:
+                        self._go_on(self.then)
+                    else:
+                        self.done = record
         return bool(records)
+
+    def _go_on(self, then: Callable[[], Worker]) -> None:
+        """The source is rendered: the worker's turn."""
+        self.then, self.progress = None, None
+        try:
+            self.worker = then()
+        except InputError as error:
+            self.error, self.done = str(error), Done(error.code)
 
     def result(self) -> dict[str, Any]:
         """The finished job's result.json.
@@ -79,8 +99,8 @@ class Running:
         raise failure
 
 
-def start(request: Request, python: WorkerPython) -> Running:
-    """Start a worker for the request and list it.
+def start(request: Request, python: WorkerPython, render: Callable[[Path], list[str]] | None = None) -> Running:
+    """Start a worker for the request and list it; `render` gives the command that renders its source first.
 
     Raises InputError where the strip is being slowed already, the folder cannot be written or the worker not started.
     """
@@ -100,15 +120,25 @@ def start(request: Request, python: WorkerPython) -> Running:
             "be written, on a disk with free space."
         ) from error
     command = [str(python.path), "-s", "-m", "core", "run", str(job_file), "--json", "--until-stdin-closes"]
-    job = Running(request, Worker(command, EXTENSION_ROOT, folder / "worker.log"))
+
+    def slow() -> Worker:
+        return Worker(command, EXTENSION_ROOT, folder / "worker.log")
+
+    if render is None:
+        job = Running(request, slow())
+    else:
+        job = Running(request, Worker(render(folder / RENDERED), folder, folder / "render.log"), then=slow)
     running.append(job)
     return job
 
 
 def finish(job: Running) -> None:
-    """Take the job off the list."""
+    """Take the job off the list, and clear away what Blender rendered for it alone. Does not wait."""
     if job in running:
         running.remove(job)
+    if job.request.task:
+        folder = Path(job.request.job.output) / RENDERED
+        threading.Thread(target=shutil.rmtree, args=(folder,), kwargs={"ignore_errors": True}).start()
 
 
 def wait(job: Running, tell: Callable[[Running], None]) -> None:

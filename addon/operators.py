@@ -5,36 +5,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import bpy
 
 from ..core.messages import ExitCode, Failure, InputError
-from . import compat, environment, jobs, options, preferences, selection, timeline
+from . import compat, environment, jobs, options, preferences, prerender, selection, timeline
 
 TICK = 0.1
 """Seconds between looks at the worker."""
 
 
-def request(context: Any, scene: Any, strip_name: str, given: tuple[int, int] | None,
-            holders: dict[str, Any]) -> selection.Request:
+def request(
+    context: Any, scene: Any, strip_name: str, given: tuple[int, int] | None, holders: dict[str, Any]
+) -> selection.Request:
     """Everything that a job needs, for the strip of that name or the active one; the strip gets its id.
 
     Raises InputError where something of it cannot be slowed.
     """
     strip = selection.strip_named(scene, strip_name) if strip_name else selection.active_strip(scene)
-    try:
-        chosen = options.chosen(holders)
-    except ValueError as error:
-        raise InputError(f"factor: {error}.") from error
-    placement = chosen.pop("placement")
+    chosen, placement = options.chosen(holders)
     selection.check_strip(scene, strip, placement)
     marked = selection.marked_range(scene, strip, given)
     running = strip.get(timeline.ID, "")
-    gathered = selection.gather(scene, strip, marked, placement, running or "", **chosen)
+    gathered = replace(selection.gather(scene, strip, marked, placement, **chosen), strip_id=running)
     # only now, when nothing can fail any more, and not over the id of a job that runs: starting it will be refused
     if not any(job.request.strip_id == running for job in jobs.running):
-        gathered = selection.with_strip_id(gathered, timeline.stamp(strip))
+        gathered = replace(gathered, strip_id=timeline.stamp(strip))
     return gathered
 
 
@@ -42,7 +41,8 @@ def launch(context: Any, gathered: selection.Request) -> jobs.Running:
     """Start the worker for a request. Raises InputError, with the strip as it was, where it does not start."""
     try:
         python = environment.find(preferences.worker_python(context), preferences.user_folder())
-        return jobs.start(gathered, python)
+        task = gathered.task
+        return jobs.start(gathered, python, partial(prerender.save_task, task) if task else None)
     except InputError:
         if not any(job.request.strip_id == gathered.strip_id for job in jobs.running):
             timeline.unstamp(bpy.data.scenes[gathered.scene], gathered.strip_id)
@@ -57,8 +57,10 @@ def conclude(job: jobs.Running) -> str:
     jobs.finish(job)
     scene = bpy.data.scenes.get(job.request.scene)
     if scene is None:
-        raise InputError(f"The scene {job.request.scene!r} is gone, so nothing was inserted. The frames are kept in "
-                         f"{job.request.job.output}.")
+        raise InputError(
+            f"The scene {job.request.scene!r} is gone, so nothing was inserted. The frames are kept in "
+            f"{job.request.job.output}."
+        )
     try:
         strip = timeline.insert(scene, job.request, job.result())
     except Failure:
@@ -86,10 +88,15 @@ class LENTO_OT_slow_motion(bpy.types.Operator):
     bl_options = {"UNDO"}
     __annotations__ = {
         "strip": bpy.props.StringProperty(
-            name="Strip", description="Name of the strip to slow; empty: the active one", options={"SKIP_SAVE"}),
+            name="Strip", description="Name of the strip to slow; empty: the active one", options={"SKIP_SAVE"}
+        ),
         "range": bpy.props.IntVectorProperty(
-            name="Range", size=2, default=(0, 0), options={"SKIP_SAVE"},
-            description="Timeline frames from A to B, B not included; 0 0: what is marked"),
+            name="Range",
+            size=2,
+            default=(0, 0),
+            options={"SKIP_SAVE"},
+            description="Timeline frames from A to B, B not included; 0 0: what is marked",
+        ),
         **options.properties(options={"SKIP_SAVE"}),
     }
 
@@ -103,8 +110,9 @@ class LENTO_OT_slow_motion(bpy.types.Operator):
 
     def _launch(self, context: Any) -> jobs.Running:
         scene = compat.editing_scene(context)
-        holders = {name: self.properties if self.properties.is_property_set(name) else scene.lento
-                   for name in options.OPTIONS}
+        holders = {
+            name: self.properties if self.properties.is_property_set(name) else scene.lento for name in options.OPTIONS
+        }
         given = tuple(self.range) if self.properties.is_property_set("range") else None
         gathered = request(context, scene, self.strip, given, holders)
         for note in gathered.notes:
@@ -197,7 +205,8 @@ class LENTO_OT_restore(bpy.types.Operator):
     bl_options = {"UNDO"}
     __annotations__ = {
         "strip": bpy.props.StringProperty(
-            name="Strip", description="Name of the generated strip; empty: the active one", options={"SKIP_SAVE"}),
+            name="Strip", description="Name of the generated strip; empty: the active one", options={"SKIP_SAVE"}
+        ),
     }
 
     def execute(self, context: Any) -> set[str]:
@@ -214,7 +223,10 @@ def show_progress(context: Any) -> None:
     """Draw the panels anew and put the running jobs into the status bar."""
     text = None
     if jobs.running:
-        text = "   ".join(f"Slow Motion, {job.request.strip_name}: {job.text}" for job in jobs.running) + "   (Esc cancels)"
+        text = (
+            "   ".join(f"Slow Motion, {job.request.strip_name}: {job.text}" for job in jobs.running)
+            + "   (Esc cancels)"
+        )
     for window in context.window_manager.windows:
         window.workspace.status_text_set(text)
     for area in compat.sequencer_areas(context.window_manager):
@@ -224,4 +236,3 @@ def show_progress(context: Any) -> None:
 
 
 classes = (LENTO_OT_slow_motion, LENTO_OT_cancel, LENTO_OT_restore)
-

@@ -10,6 +10,7 @@ from typing import Any
 import bpy
 
 from ..core.job import Job, Option, Placement, options
+from ..core.messages import InputError
 from ..core.timing import factor_from_float
 
 OPTIONS: dict[str, tuple[Field[Any], Option]] = {
@@ -28,6 +29,8 @@ def _property(declared: Field[Any], spec: Option, common: dict[str, Any]) -> Any
         return bpy.props.EnumProperty(
             name=spec.label, description=spec.help, items=items, default=declared.default, **common
         )
+    if isinstance(declared.default, bool):
+        return bpy.props.BoolProperty(name=spec.label, description=spec.help, default=declared.default, **common)
     if isinstance(declared.default, Fraction):
         # soft limits only: a hard one would turn a script's wrong value into a right one without a word
         return bpy.props.FloatProperty(
@@ -43,10 +46,16 @@ def _property(declared: Field[Any], spec: Option, common: dict[str, Any]) -> Any
     raise TypeError(f"no Blender property for the option {declared.name!r}")
 
 
-def chosen(holders: dict[str, Any]) -> dict[str, Any]:
-    """The values of all options, each read from its holder, as a Job has them.
+def chosen(holders: dict[str, Any]) -> tuple[dict[str, Any], Placement]:
+    """The values of all options, each read from its holder: a Job's as its fields, and the host's.
 
-    Raises ValueError for a number that is none.
+    Raises InputError for a number that is none.
     """
     values = {name: getattr(holder, name) for name, holder in holders.items()}
-    return {name: factor_from_float(value) if isinstance(value, float) else value for name, value in values.items()}
+    try:
+        values = {name: factor_from_float(value) if type(value) is float else value for name, value in values.items()}
+    except ValueError as error:
+        raise InputError(f"factor: {error}.") from error
+    hosts = {declared.name for declared, _ in options(Placement)}
+    placement = Placement(**{name: value for name, value in values.items() if name in hosts})
+    return {name: value for name, value in values.items() if name not in hosts}, placement

@@ -18,7 +18,8 @@ class LentoPreferences(bpy.types.AddonPreferences):  # noqa: D101  (its text wou
     bl_idname = ADDON
     __annotations__ = {
         "worker_python": bpy.props.StringProperty(
-            name="Worker Python", subtype="FILE_PATH",
+            name="Worker Python",
+            subtype="FILE_PATH",
             description="A Python with opencv-python-headless and av, for the worker; empty: found automatically",
         ),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -13,10 +14,11 @@ from typing import Any
 
 import bpy
 
-from ..core.job import Job
+from ..core.job import Job, Placement
 from ..core.messages import InputError
 from ..core.timing import frame_count
-from . import compat
+from . import compat, jobs, prerender
+
 
 @dataclass(frozen=True)
 class Range:
@@ -36,17 +38,22 @@ class Request:
 
     job: Job
     scene: str
-    strip_id: str
     strip_name: str
     strip_type: str
     media: str
     """The strip's media as it names it, to see whether it is still the same."""
     marked: Range
-    placement: str
+    content_start: int
+    """Timeline frame where the strip's content began when the range was marked."""
+    placement: Placement
+    task: prerender.Task | None
+    """What Blender has to render first."""
     folder: str
     """The frames' folder as strips name it: relative to the .blend where that is saved."""
     notes: tuple[str, ...] = field(default=())
     """What the user should know before it starts."""
+    strip_id: str = ""
+    """Set when the strip has been stamped with it."""
 
 
 def active_strip(scene: Any) -> Any:
@@ -57,7 +64,7 @@ def active_strip(scene: Any) -> Any:
     editor = scene.sequence_editor
     strip = editor.active_strip if editor else None
     if strip is None or not strip.select:
-        raise InputError("No strip is selected: select a movie or image strip in the sequencer.")
+        raise InputError("No strip is selected: select one in the sequencer.")
     return strip
 
 
@@ -114,35 +121,24 @@ def marked_range(scene: Any, strip: Any, given: tuple[int, int] | None = None) -
     return Range(start, end, origin)
 
 
-def check_strip(scene: Any, strip: Any, placement: str) -> None:
+def check_strip(scene: Any, strip: Any, placement: Placement) -> None:
     """Raise InputError with a sentence where this strip cannot be slowed."""
     name = strip.name
-    if strip.type not in ("MOVIE", "IMAGE"):
-        raise InputError(
-            f"The strip {name!r} is a {_kind(strip)} strip: select a movie or image strip. (Render other strips to a "
-            "movie first.)"
-        )
+    if strip.type == "SOUND":
+        raise InputError(f"The strip {name!r} is a sound strip: select a strip with a picture.")
     channel = scene.sequence_editor.channels[strip.channel]
     if channel.lock:  # first, since a strip on a locked channel calls itself locked, too
         raise InputError(f"The strip {name!r} lies on the locked channel {channel.name!r}: unlock the channel first.")
     if strip.lock:
         raise InputError(f"The strip {name!r} is locked: unlock it first.")
-    unsupported = (
-        (compat.is_retimed(strip), "has retiming keys", "remove them (Strip > Retiming > Reset Retiming)"),
-        (strip.use_reverse_frames, "plays backwards", "turn Reverse Frames off"),
-        (strip.strobe > 1.0, "repeats frames (Strobe)", "set Strobe to 1"),
-        (
-            getattr(strip, "use_deinterlace", False),
-            "is deinterlaced by Blender",
-            "turn Deinterlace off, or convert the movie",
-        ),
-        (getattr(strip, "stream_index", 0) > 0, "shows another stream than the file's first", "choose stream 0"),
-        (getattr(strip, "use_multiview", False), "is stereoscopic", "turn Use Multi-View off"),
-    )
-    for found, what, remedy in unsupported:
-        if found:
-            raise InputError(f"The strip {name!r} {what}, which cannot be slowed yet: {remedy}.")
-    if placement == "ripple" and (effect := effect_of(scene, strip)) is not None:
+    if prerender.reason(strip, placement.bake_modifiers):
+        prerender.check(scene, strip)
+    if compat.has_inputs(strip) and placement.placement == "ripple":
+        raise InputError(
+            f"The strip {name!r} is an effect of other strips and cannot be split by itself: choose the placement "
+            "Overlay instead."
+        )
+    if placement.placement == "ripple" and (effect := effect_of(scene, strip)) is not None:
         raise InputError(
             f"The strip {name!r} feeds the effect {effect.name!r}, which splitting it would break: choose the "
             "placement Overlay instead."
@@ -157,13 +153,35 @@ def effect_of(scene: Any, strip: Any) -> Any:
     return None
 
 
-def gather(scene: Any, strip: Any, marked: Range, placement: str, strip_id: str, **chosen: Any) -> Request:
+def gather(scene: Any, strip: Any, marked: Range, placement: Placement, **chosen: Any) -> Request:
     """What to run for this strip and range; `chosen` are the Job's options.
 
     Raises InputError where the strip or its media cannot be slowed.
     """
     check_strip(scene, strip, placement)
-    media = media_of(strip)
+    rendered = prerender.reason(strip, placement.bake_modifiers)
+    if rendered:
+        job, folder, task = _job_of_rendered(scene, strip, marked, placement, chosen)
+    else:
+        job, task = _job_of_files(scene, strip, marked, chosen), None
+        folder = f"{frames_folder()}{_file_name(strip.name)}-{job.digest()}"
+        job = replace(job, output=absolute(folder))
+    notes = []
+    if rendered:
+        notes.append(f"The strip {strip.name!r} {rendered}: Blender renders its {len(marked)} frames first.")
+    if not bpy.data.filepath:
+        notes.append(
+            f"This file is not saved: the frames go to Blender's temporary folder, {absolute(folder)}, which Blender "
+            "deletes when it quits. Save the file first to keep them."
+        )
+    return Request(
+        job=job, scene=scene.name, strip_name=strip.name, strip_type=strip.type, media=media_of(strip), marked=marked,
+        placement=placement, folder=folder, task=task, notes=tuple(notes), content_start=compat.content_start(strip),
+    )  # fmt: skip
+
+
+def _job_of_files(scene: Any, strip: Any, marked: Range, chosen: dict[str, Any]) -> Job:
+    """For a strip that shows its files as they are."""
     missing = next((path for path in media_files(strip) if not path.exists()), None)
     if missing is not None:
         raise InputError(
@@ -172,41 +190,57 @@ def gather(scene: Any, strip: Any, marked: Range, placement: str, strip_id: str,
         )
     shown_start = compat.trim_start(strip)
     offset = shown_start - compat.content_start(strip)
-    fps = Fraction(scene.render.fps) / Fraction(scene.render.fps_base).limit_denominator(1001)
     is_movie = strip.type == "MOVIE"
-    source = absolute(strip.filepath) if is_movie else absolute(strip.directory)
     if not is_movie and len(strip.elements) == 1:
         raise InputError(f"The strip {strip.name!r} is one still image: there is no motion to slow.")
     length = compat.content_length(strip)
-    job = Job(
-        source=source,
+    return Job(
+        source=absolute(strip.filepath) if is_movie else absolute(strip.directory),
         files=() if is_movie else tuple(element.filename for element in strip.elements),
         output=os.path.join(absolute(frames_folder()), "_"),  # the folder's name depends on the rest of the job
         start=marked.start + offset,
         end=marked.end + offset,
         shown_start=shown_start,
         shown_end=shown_start + length,
-        fps=None if is_movie else fps,
-        host_fps=fps,
+        fps=None if is_movie else scene_fps(scene),
+        host_fps=scene_fps(scene),
         host_length=shown_start + length + compat.trim_end(strip) if is_movie else None,
         **chosen,
     )
-    folder = f"{frames_folder()}{_file_name(strip.name)}-{job.digest()}"
-    job = replace(job, output=absolute(folder))
-    notes = (
-        ()
-        if bpy.data.filepath
-        else (
-            f"This file is not saved: the frames go to Blender's temporary folder, {absolute(folder)}, which Blender "
-            "deletes when it quits. Save the file first to keep them.",
-        )
+
+
+def _job_of_rendered(
+    scene: Any, strip: Any, marked: Range, placement: Placement, chosen: dict[str, Any]
+) -> tuple[Job, str, prerender.Task]:
+    """For a strip that only Blender can show, and may show otherwise next time: every try has its own folder."""
+    folder = f"{frames_folder()}{_file_name(strip.name)}-{uuid.uuid4().hex[:8]}"
+    task = prerender.Task(
+        scene=scene.name,
+        strip=strip.name,
+        start=marked.start,
+        end=min(marked.end + 1, compat.right(strip)),
+        output=os.path.join(absolute(folder), jobs.RENDERED),
+        size=prerender.size_of(scene, strip),
+        keep_modifiers=placement.bake_modifiers,
     )
-    return Request(job, scene.name, strip_id, strip.name, strip.type, media, marked, placement, folder, notes)
+    job = Job(
+        source=task.output,
+        files=prerender.frame_names(task),
+        output=absolute(folder),
+        start=0,
+        end=len(marked),
+        shown_start=0,
+        shown_end=task.end - task.start,
+        fps=scene_fps(scene),
+        host_fps=scene_fps(scene),
+        **chosen,
+    )
+    return job, folder, task
 
 
-def with_strip_id(request: Request, strip_id: str) -> Request:
-    """The same request for a strip that is found by another id."""
-    return replace(request, strip_id=strip_id)
+def scene_fps(scene: Any) -> Fraction:
+    """Frames per second of the scene, exactly: 30000/1001 where Blender has 30 and a base of 1.001."""
+    return Fraction(scene.render.fps) / Fraction(scene.render.fps_base).limit_denominator(1001)
 
 
 def announce(scene: Any, strip: Any, marked: Range, factor: Fraction) -> list[str]:
@@ -220,8 +254,10 @@ def announce(scene: Any, strip: Any, marked: Range, factor: Fraction) -> list[st
 
 
 def media_of(strip: Any) -> str:
-    """The strip's media as it names it."""
-    return str(strip.filepath) if strip.type == "MOVIE" else f"{strip.directory}{strip.elements[0].filename}"
+    """The strip's media as it names it; empty for a strip that has none."""
+    if strip.type == "MOVIE":
+        return str(strip.filepath)
+    return f"{strip.directory}{strip.elements[0].filename}" if strip.type == "IMAGE" else ""
 
 
 def media_files(strip: Any) -> Iterator[Path]:

@@ -17,12 +17,15 @@ from typing import Any
 from ..core.messages import InputError
 from . import compat, selection
 from .copying import copy_animation, copy_settings
+from .prerender import SEE_BELOW
 from .selection import Request
 
 ID = "lento_id"
 """Custom property of a strip that is being slowed. Copied by split and duplicate, so not unique."""
 PROVENANCE = "lento"
 """Custom property of a generated strip: JSON of a Provenance."""
+KEPT = "lento_kept"
+"""Custom property of an original that stays, muted: the id that its slowed strip's Provenance has."""
 LAST_CHANNEL = 128
 FEW_FILES = 2000
 """Files of an image strip up to which adding them one by one takes less than a frame's time (20 ms)."""
@@ -49,6 +52,8 @@ class Provenance:
     job: str
     """The folder of the frames."""
     placement: str
+    kept: str = ""
+    """Id of the original, which stays on the timeline, muted, where it cannot be made again from its media."""
 
 
 def stamp(strip: Any) -> str:
@@ -83,7 +88,7 @@ def find(scene: Any, request: Request) -> tuple[Any, int]:
     if not candidates:
         raise InputError(f"The strip {request.strip_name!r} is gone, so nothing was inserted. {kept}")
     for strip in sorted(candidates, key=lambda strip: strip.name != request.strip_name):
-        start = compat.content_start(strip) - compat.trim_start(strip) + request.job.start
+        start = request.marked.start + compat.content_start(strip) - request.content_start
         if compat.left(strip) <= start and start + len(request.marked) <= compat.right(strip):
             try:
                 selection.check_strip(scene, strip, request.placement)
@@ -109,7 +114,7 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         schema=1,
         name=source.name,
         type=source.type,
-        media=source.filepath if source.type == "MOVIE" else source.directory,
+        media=source.filepath if source.type == "MOVIE" else getattr(source, "directory", ""),
         files=tuple(element.filename for element in source.elements) if source.type == "IMAGE" else (),
         range=(start - compat.content_start(source), end - compat.content_start(source)),
         trim=(compat.trim_start(source), compat.trim_end(source)),
@@ -117,17 +122,18 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         factor=str(request.job.factor),
         engine=result["engine"],
         job=request.folder,
-        placement=request.placement,
+        placement=request.placement.placement,
+        kept=uuid.uuid4().hex if request.task else "",
     )
     channel = source.channel
-    if request.placement == "overlay":
+    if request.placement.placement == "overlay":
         channel = free_channel(scene, strips, channel + 1, start, start + length)
     generated = new_image_strip(
         scene, strips, f"{provenance.name} {request.job.factor}x", request.folder, names, channel, start
     )
     # all that Blender might refuse comes before anything of the user's is touched
     try:
-        copy_settings(source, generated)
+        copy_settings(source, generated, *_left_out(source, request))
         if source.type == "MOVIE" and names[0].endswith(".exr"):
             # Blender shows deep movies as premultiplied whatever the strip says, and images as the strip says
             generated.alpha_mode = "PREMUL"
@@ -137,13 +143,17 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
     except BaseException:
         strips.remove(generated)
         raise
-    if request.placement == "ripple":
+    if request.placement.placement == "ripple":
         for sound in _companion_sounds(strips, source):
             if compat.left(sound) < end < compat.right(sound):
                 compat.split(sound, end)
         range_strip = _isolate(source, start, end)
         ripple(scene, strips, end, added, but=generated)
-        strips.remove(range_strip)
+        if provenance.kept:
+            range_strip.channel = free_channel(scene, strips, channel + 1, start, end)
+            range_strip.mute, range_strip[KEPT] = True, provenance.kept
+        else:
+            strips.remove(range_strip)
     unstamp(scene, request.strip_id)
     _select_only(scene, generated)
     return generated
@@ -177,6 +187,8 @@ def restore(scene: Any, generated: Any) -> Any:
         selection.container_of(scene, generated).remove(generated)
         return None
     strips = selection.container_of(scene, generated)
+    if origin.kept:
+        return _restore_kept(scene, strips, generated, origin)
     start, end, channel = compat.left(generated), compat.right(generated), generated.channel
     first, last = origin.range
     # aside at first: an overlap would make Blender move one of the two
@@ -191,6 +203,29 @@ def restore(scene: Any, generated: Any) -> Any:
     original.channel = free_channel(scene, strips, channel, start, start + last - first, but=original)
     _select_only(scene, original)
     return original
+
+
+def _restore_kept(scene: Any, strips: Any, generated: Any, origin: Provenance) -> Any:
+    original = next((strip for strip in strips if strip.get(KEPT) == origin.kept), None)
+    if original is None:
+        raise InputError(f"The original of {generated.name!r} is no longer on the timeline, so it cannot be restored.")
+    start, end, channel, muted = compat.left(generated), compat.right(generated), generated.channel, generated.mute
+    strips.remove(generated)
+    compat.move(original, start - compat.left(original))
+    ripple(scene, strips, end, compat.right(original) - end, but=original)
+    original.channel = free_channel(scene, strips, channel, start, compat.right(original), but=original)
+    original.mute = muted
+    del original[KEPT]
+    _select_only(scene, original)
+    return original
+
+
+def _left_out(source: Any, request: Request) -> tuple[str, ...]:
+    """Settings that a strip of rendered frames must not get: they are in the picture already, or were its file's."""
+    if request.task is None:
+        return ()
+    baked = request.placement.bake_modifiers or source.type in SEE_BELOW
+    return ("colorspace_settings", "alpha_mode", *(("modifiers",) if baked else ()))
 
 
 def ripple(scene: Any, strips: Any, frame: int, added: int, but: Any = None) -> None:

@@ -55,9 +55,10 @@ def _draw_plan(layout: Any, scene: Any) -> None:
     column = layout.column(align=True)
     try:
         strip = selection.active_strip(scene)
-        selection.check_strip(scene, strip, scene.lento.placement)
+        chosen, placement = options.chosen(dict.fromkeys(options.OPTIONS, scene.lento))
+        selection.check_strip(scene, strip, placement)
         marked = selection.marked_range(scene, strip)
-        factor = options.chosen({"factor": scene.lento})["factor"]
+        factor = chosen["factor"]
         for line in selection.announce(scene, strip, marked, factor):
             column.label(text=line)
         if not bpy.data.filepath:

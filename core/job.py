@@ -229,6 +229,11 @@ class Placement:
     """What becomes of the timeline: options of the host beside those of a Job, which the worker never sees."""
 
     placement: str = option("ripple", label="Placement", help="Where the slowed frames go", choices=PLACEMENTS)
+    bake_modifiers: bool = option(
+        False,
+        label="Bake Modifiers",
+        help="Render the strip's modifiers into the frames instead of giving them to the new strip",
+    )
 
 
 def media_stamp(job: Job) -> list[tuple[int, int]]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The manual's tables that are made from the code.
 
-    python -m scripts.manual          write them into docs/
-    python -m scripts.manual --check  exit status 1 where docs/ holds other ones
+python -m scripts.manual          write them into docs/
+python -m scripts.manual --check  exit status 1 where docs/ holds other ones
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ def tables() -> dict[str, str]:
     """Name of a table -> its Markdown."""
     rows = ["| option | default | values | what it does |", "|---|---|---|---|"]
     for field, spec in (*options(Job), *options(Placement)):
-        values = ", ".join(f"`{choice.id}`" for choice in spec.choices) or f"{spec.minimum} to {spec.maximum}"
-        default = str(field.default) if isinstance(field.default, Fraction) else f"`{field.default}`"
+        values = ", ".join(f"`{choice.id}`" for choice in spec.choices)
+        default = f"`{field.default}`"
+        if isinstance(field.default, Fraction):
+            values, default = f"{spec.minimum} to {spec.maximum}", str(field.default)
+        elif isinstance(field.default, bool):
+            values, default = "on, off", "on" if field.default else "off"
         rows.append(f"| {spec.label} (`{field.name}`) | {default} | {values} | {spec.help} |")
     engines = ["| engine | what it is |", "|---|---|"]
     engines += [f"| `{choice.id}` {choice.label} | {choice.help} |" for choice in ENGINES]

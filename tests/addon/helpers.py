@@ -34,12 +34,18 @@ def add_images(scene: Any, folder: Path, channel: int = 2, start: int = 1, name:
     return strip
 
 
-def add_color(scene: Any, name: str, channel: int, start: int, length: int) -> Any:
-    """A colour strip."""
+def add_effect(scene: Any, name: str, kind: str, channel: int, *inputs: Any, start: int = 1, length: int = 48) -> Any:
+    """An effect strip; one with inputs lies where they do."""
     strips = scene.sequence_editor.strips
     parameters = strips.bl_rna.functions["new_effect"].parameters
     extent = {"length": length} if "length" in parameters else {"frame_end": start + length}
-    return strips.new_effect(name=name, type="COLOR", channel=channel, frame_start=start, **extent)
+    extent |= {f"input{number}": strip for number, strip in enumerate(inputs, start=1)}
+    return strips.new_effect(name=name, type=kind, channel=channel, frame_start=start, **extent)
+
+
+def add_color(scene: Any, name: str, channel: int, start: int, length: int) -> Any:
+    """A colour strip."""
+    return add_effect(scene, name, "COLOR", channel, start=start, length=length)
 
 
 def select(scene: Any, strip: Any) -> None:

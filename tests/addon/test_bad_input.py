@@ -17,7 +17,7 @@ import bpy
 import pytest
 
 from scripts.in_blender import edit
-from tests.addon.helpers import add_color, add_images, add_movie, layout, lento, select
+from tests.addon.helpers import add_color, add_effect, add_images, add_movie, layout, lento, select
 
 
 def state(scene: Any) -> Any:
@@ -49,11 +49,28 @@ def test_no_such_strip(scene: Any) -> None:
     refused(scene, "There is no strip named 'Absent'", strip="Absent")
 
 
-def test_other_kinds_of_strips(scene: Any, clips: Path) -> None:
+def test_sound_strip(scene: Any, clips: Path) -> None:
     select(scene, scene.sequence_editor.strips.new_sound("Sound", str(clips / "clip.mp4"), 1, 1))
-    refused(scene, "'Sound' is a sound strip: select a movie or image strip")
-    select(scene, add_color(scene, "Red", 3, 1, 20))
-    refused(scene, "'Red' is a color strip")
+    refused(scene, "'Sound' is a sound strip: select a strip with a picture")
+
+
+def test_scene_strip_of_its_own_scene(scene: Any) -> None:
+    select(scene, scene.sequence_editor.strips.new_scene("Self", scene, 2, 1))
+    refused(scene, "'Self' shows the scene that it is in: choose another scene")
+
+
+def test_effect_of_other_strips_can_only_be_overlaid(scene: Any, clips: Path) -> None:
+    strip = add_movie(scene, clips / "clip.mp4")
+    select(scene, add_effect(scene, "Glow", "GLOW", 3, strip))
+    refused(scene, "'Glow' is an effect of other strips .* choose the placement Overlay")
+
+
+def test_strip_in_a_meta_strip_that_has_to_be_rendered(scene: Any, clips: Path) -> None:
+    meta = scene.sequence_editor.strips.new_meta("Meta", 3, 1)
+    inner = meta.strips.new_movie("Inner", str(clips / "clip.mp4"), 1, 1)
+    inner.use_reverse_frames = True
+    select(scene, inner)
+    refused(scene, "'Inner' lies in a meta strip and has to be rendered first", strip="Inner", range=(5, 9))
 
 
 def test_still_image(scene: Any, clips: Path) -> None:
@@ -120,35 +137,11 @@ def test_locked_strip_and_channel(scene: Any, clips: Path) -> None:
 
 def test_strip_that_feeds_an_effect_can_only_be_overlaid(scene: Any, clips: Path) -> None:
     strip = add_movie(scene, clips / "clip.mp4")
-    strips = scene.sequence_editor.strips
-    parameters = strips.bl_rna.functions["new_effect"].parameters
-    extent = {"length": 48} if "length" in parameters else {"frame_end": 49}
-    strips.new_effect(name="Glow", type="GLOW", channel=3, frame_start=1, input1=strip, **extent)
+    add_effect(scene, "Glow", "GLOW", 3, strip)
     select(scene, strip)
     refused(scene, "feeds the effect 'Glow', .* choose the placement Overlay", range=(10, 20))
     assert bpy.ops.lento.slow_motion(engine="nearest", range=(10, 20), placement="overlay") == {"FINISHED"}
     assert layout(scene)["Clip 4x"] == (4, 10, 50)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "sentence"),
-    [
-        ("use_reverse_frames", True, "plays backwards"),
-        ("strobe", 3.0, "repeats frames"),
-        ("use_deinterlace", True, "deinterlaced"),
-    ],
-)
-def test_what_is_not_supported_yet(scene: Any, clips: Path, name: str, value: Any, sentence: str) -> None:
-    setattr(add_movie(scene, clips / "clip.mp4"), name, value)
-    refused(scene, sentence)
-
-
-def test_retimed_strip(scene: Any, clips: Path) -> None:
-    strip = add_movie(scene, clips / "clip.mp4")
-    with lento("addon.compat").in_sequencer(scene):
-        bpy.ops.sequencer.retiming_segment_speed_set(speed=50)
-    assert len(strip.retiming_keys) > 0
-    refused(scene, "has retiming keys")
 
 
 def test_no_free_channel(scene: Any, clips: Path) -> None:

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Strips that only Blender can show: rendered in another Blender, then slowed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+import pytest
+
+from scripts.in_blender import rendered
+from tests.addon.helpers import add_color, add_effect, add_movie, layout, lento, select
+
+START, END = 11, 15
+
+
+def meta(scene: Any, clips: Path) -> Any:
+    strip = scene.sequence_editor.strips.new_meta("It", 3, 1)
+    inner = strip.strips.new_movie("Inner", str(clips / "clip.mp4"), 1, 1)
+    inner.color_saturation = 0.5
+    lento("addon.compat").set_right(strip, 49)
+    strip.transform.offset_x = 30
+    return strip
+
+
+def other_scene(scene: Any, clips: Path) -> Any:
+    other = bpy.data.scenes.new("Other")
+    other.render.engine = "BLENDER_WORKBENCH"
+    other.render.resolution_x, other.render.resolution_y = 320, 180
+    other.sequence_editor_create().strips.new_movie("Inner", str(clips / "clip.mp4"), 1, 1)
+    strip = scene.sequence_editor.strips.new_scene("It", other, 3, 1)
+    strip.scene_input = "SEQUENCER"
+    lento("addon.compat").set_right(strip, 49)
+    return strip
+
+
+def text(scene: Any, clips: Path) -> Any:
+    strip = add_effect(scene, "It", "TEXT", 3)
+    strip.text, strip.font_size = "Lento", 40
+    for frame, x in ((1, 0.2), (48, 0.8)):
+        strip.location[0] = x
+        strip.keyframe_insert("location", frame=frame)
+    return strip
+
+
+def adjustment(scene: Any, clips: Path) -> Any:
+    add_movie(scene, clips / "clip.mp4")
+    strip = add_effect(scene, "It", "ADJUSTMENT", 3)
+    strip.modifiers.new("Bright", "BRIGHT_CONTRAST").bright = 0.2
+    return strip
+
+
+def retimed(scene: Any, clips: Path) -> Any:
+    strip = add_movie(scene, clips / "clip.mp4", name="It")
+    with lento("addon.compat").in_sequencer(scene):
+        bpy.ops.sequencer.retiming_segment_speed_set(speed=50)
+    return strip
+
+
+def backwards(scene: Any, clips: Path) -> Any:
+    strip = add_movie(scene, clips / "clip.mp4", name="It")
+    strip.use_reverse_frames = True
+    strip.use_flip_x = True
+    strip.transform.offset_y = 20
+    strip.crop.min_x = 30
+    return strip
+
+
+def strobed(scene: Any, clips: Path) -> Any:
+    strip = add_movie(scene, clips / "clip.mp4", name="It")
+    strip.strobe = 3
+    return strip
+
+
+def deinterlaced(scene: Any, clips: Path) -> Any:
+    strip = add_movie(scene, clips / "clip.mp4", name="It")
+    strip.use_deinterlace = True
+    strip.blend_alpha = 0.6
+    return strip
+
+
+REPLACED = (meta, other_scene, text, adjustment, retimed, backwards, strobed, deinterlaced)
+
+
+@pytest.mark.parametrize("make", REPLACED, ids=lambda make: make.__name__)
+def test_kept_frames_look_as_before_and_the_original_comes_back(scene: Any, clips: Path, make: Any) -> None:
+    add_color(scene, "Under", 1, 1, 200).color = (0.1, 0.3, 0.2)
+    strip = make(scene, clips)
+    select(scene, strip)
+    before = {frame: rendered(scene, frame) for frame in (START - 1, START, START + 2, END - 1, END)}
+    strips_before = len(scene.sequence_editor.strips)
+    end_before = max(right for _, _, right in layout(scene).values())
+    assert bpy.ops.lento.slow_motion(engine="nearest", range=(START, END), factor=2) == {"FINISHED"}
+    assert layout(scene)["It 2x"][1:] == (START, START + 8)
+    times = {START - 1: START - 1, START: START, START + 2: START + 4, END - 1: END + 2, END: END + 4}
+    if make is adjustment:  # the movie below it stays where it is
+        del times[END]
+    for old, new in times.items():
+        assert np.abs(before[old] - rendered(scene, new)).max() <= 1.01 / 255, old
+    left_over = Path(bpy.path.abspath("//lento"))
+    deadline = time.monotonic() + 5
+    while list(left_over.glob("*/rendered")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not list(left_over.glob("*/rendered")), "what was rendered for the job is left over"
+    assert bpy.ops.lento.restore() == {"FINISHED"}
+    for frame, picture in before.items():
+        assert np.array_equal(picture, rendered(scene, frame)), frame
+    assert len(scene.sequence_editor.strips) == strips_before + 2
+    assert max(right for _, _, right in layout(scene).values()) == end_before
+
+
+@pytest.mark.parametrize("kind", ["GLOW", "SPEED", "GAUSSIAN_BLUR"])
+def test_effects_of_other_strips_are_overlaid(scene: Any, clips: Path, kind: str) -> None:
+    effect = add_effect(scene, "It", kind, 3, add_movie(scene, clips / "clip.mp4"))
+    if kind == "SPEED":
+        effect.speed_control, effect.speed_factor = "MULTIPLY", 0.5
+    select(scene, effect)
+    before = {frame: rendered(scene, frame) for frame in (START, START + 2)}
+    assert bpy.ops.lento.slow_motion(engine="nearest", range=(START, END), factor=2, placement="overlay") == {
+        "FINISHED"
+    }
+    for old, new in ((START, START), (START + 2, START + 4)):
+        assert np.abs(before[old] - rendered(scene, new)).max() <= 1.01 / 255
+
+
+def test_modifiers_are_baked_in_on_request(scene: Any, clips: Path) -> None:
+    strip = add_movie(scene, clips / "clip.mp4")
+    strip.modifiers.new("Bright", "BRIGHT_CONTRAST").bright = 0.2
+    before = rendered(scene, START)
+    assert bpy.ops.lento.slow_motion(engine="nearest", range=(START, END), factor=2, bake_modifiers=True) == {
+        "FINISHED"
+    }
+    assert len(scene.sequence_editor.active_strip.modifiers) == 0
+    assert np.abs(before - rendered(scene, START)).max() <= 1.01 / 255
+
+
+def test_original_that_was_deleted_cannot_be_restored(scene: Any, clips: Path) -> None:
+    select(scene, meta(scene, clips))
+    assert bpy.ops.lento.slow_motion(engine="nearest", range=(START, END), factor=2) == {"FINISHED"}
+    strips = scene.sequence_editor.strips
+    strips.remove(next(strip for strip in strips if "lento_kept" in strip))
+    before = layout(scene)
+    with pytest.raises(RuntimeError, match="no longer on the timeline, so it cannot be restored"):
+        bpy.ops.lento.restore()
+    assert layout(scene) == before
