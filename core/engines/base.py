@@ -23,12 +23,9 @@ class Frame:
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What users and programs are told about an engine."""
+    """What is to be known about an engine beside its entry in job.ENGINES, which menus and flags are made from."""
 
     id: str
-    label: str
-    description: str
-    """One line for menus and `python -m core engines`."""
     licence: str
     """SPDX identifier."""
     source: str

@@ -1,5 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`flow`: classical motion interpolation for computers without a GPU. (First version, being improved.)"""
+"""`flow`: classical motion interpolation, for computers without a GPU.
+
+Once per pair: dense inverse search flow in both directions (Kroeger, Timofte, Dai and Van Gool, "Fast Optical Flow
+using Dense Inverse Search", ECCV 2016; OpenCV's), and how far each pixel's motion can be trusted: whether both
+directions agree, and whether the pictures agree along it.
+
+Per timestep: both flows are splatted to the timestep with that trust as weight. Each gives a hypothesis of the motion
+there, and along it both frames are warped. Where one frame does not see a pixel, little trust arrives and the other one
+counts. The two hypotheses and a plain cross-fade are then mixed by how well the two ends of each agree, so that where
+no motion explains the picture (flicker, flashes, water), the result is no worse than a cross-fade.
+"""
 
 from __future__ import annotations
 
@@ -11,113 +21,142 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .base import EngineInfo, Frame, Pixels
+from .splat import Flow as Motion
+from .splat import Map, fill, grid, splat
 
-Array = NDArray[np.float32]
+LEAST_SIDE = 32
+"""Pixels below which dense inverse search has no pyramid level to work on; smaller frames are taken as still."""
+SMOOTHNESS = 10.0
+"""Weight of the flow's smoothness term; OpenCV's default is 20."""
+ERROR_SCALE = np.float32(0.1)
+"""Difference of brightness, in 0..1, at which a motion loses most of its trust."""
+AGREEMENT = 11
+"""Side, in half-resolution pixels, of the window over which a hypothesis' ends are compared."""
+NO_TRUST = np.float32(1e-3)
+UNSEEN = np.float32(0.02)
+"""Weight that a frame keeps where nothing of it arrived: where neither frame sees a pixel, both count alike."""
 
 
 @dataclass(frozen=True)
 class State:
-    """Both frames and their motion at half resolution."""
+    """A pair of frames; motion and trust at half resolution, in pixels of that."""
 
     a: Pixels
     b: Pixels
-    forward: Array
-    backward: Array
-    trust_a: Array
-    trust_b: Array
-
-
-def _grid(height: int, width: int) -> Array:
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return np.dstack([x, y])
-
-
-def _dis(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Array:
-    height, width = a.shape
-    if min(height, width) < 32:
-        return np.zeros((height, width, 2), np.float32)
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    dis.setFinestScale(0 if a.size < 500_000 else 1)
-    return np.asarray(dis.calc(a, b, None), np.float32)  # type: ignore[call-overload]
-
-
-def _warp(image: Array, where: Array, how: int = cv2.INTER_LINEAR) -> Array:
-    return np.asarray(cv2.remap(image, where, None, how, borderMode=cv2.BORDER_REPLICATE), np.float32)  # type: ignore
-
-
-def _splat(flow: Array, weight: Array, tau: float) -> tuple[Array, Array]:
-    h, w = weight.shape
-    position = _grid(h, w) + np.float32(tau) * flow
-    x, y = position[..., 0].ravel(), position[..., 1].ravel()
-    x0, y0 = np.floor(x), np.floor(y)
-    fx, fy = x - x0, y - y0
-    stride, size = w + 3, (w + 3) * (h + 3)
-    base = np.clip(y0.astype(np.int64) + 1, 0, h + 1) * stride + np.clip(x0.astype(np.int64) + 1, 0, w + 1)
-    total = np.zeros((3, size))
-    values = (weight.ravel() * flow[..., 0].ravel(), weight.ravel() * flow[..., 1].ravel(), weight.ravel())
-    for offset, part in ((0, (1 - fx) * (1 - fy)), (1, fx * (1 - fy)), (stride, (1 - fx) * fy), (stride + 1, fx * fy)):
-        for i, value in enumerate(values):
-            total[i] += np.bincount(base + offset, part * value, size)
-    image = total.reshape(3, h + 3, stride)[:, 1 : h + 1, 1 : w + 1].astype(np.float32)
-    return np.dstack([image[0], image[1]]), np.ascontiguousarray(image[2])
-
-
-def _fill(total: Array, weight: Array) -> Array:
-    levels = [(total, weight)]
-    while min(weight.shape) > 1:
-        size = ((weight.shape[1] + 1) // 2, (weight.shape[0] + 1) // 2)
-        total = cv2.resize(total, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-        weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-        levels.append((total, weight))
-    estimate = total / np.maximum(weight, 1e-12)[..., None]
-    for total, weight in levels[-2::-1]:
-        coarse = cv2.resize(estimate, weight.shape[::-1]).reshape(total.shape)  # type: ignore[arg-type]
-        estimate = (total + 1e-3 * coarse) / (weight + 1e-3)[..., None]
-    return estimate
+    forward: Motion
+    """From the first frame's pixels to where they are in the second."""
+    backward: Motion
+    trust_a: Map
+    trust_b: Map
+    unlikeness: Map
+    """Mean square difference of the two frames around each pixel: how bad a cross-fade is."""
 
 
 class Flow:
-    """Dense inverse search flow in both directions, projected to the timestep."""
+    """Dense inverse search in both directions, splatted to the timestep."""
 
-    info = EngineInfo("flow", "Optical flow", "Classical optical flow, no GPU needed", "GPL-3.0-or-later", "Kroeger 2016")
+    info = EngineInfo("flow", "GPL-3.0-or-later", "Kroeger et al., ECCV 2016 (OpenCV's DISOpticalFlow)")
 
     def prepare(self, a: Frame, b: Frame) -> State:
-        """Flow both ways and how far it can be trusted."""
+        """Motion both ways, and how far it can be trusted."""
         height, width = a.pixels.shape[:2]
-        grey = [
-            cv2.convertScaleAbs(cv2.cvtColor(f.pixels, cv2.COLOR_RGB2GRAY), alpha=255.0) for f in (a, b)
-        ]
-        size = (max(1, round(width / 2)), max(1, round(height / 2)))
-        small = [cv2.resize(f.pixels, size, interpolation=cv2.INTER_AREA) for f in (a, b)]
-        flows: list[Any] = []
-        for one, two in ((grey[0], grey[1]), (grey[1], grey[0])):
-            flow = cv2.resize(_dis(one, two), size, interpolation=cv2.INTER_AREA)
-            flows.append(flow * np.array([size[0] / width, size[1] / height], np.float32))
-        trust = []
-        for here, there, flow, back in ((*small, *flows), (*small[::-1], *flows[::-1])):
-            where = _grid(size[1], size[0]) + flow
-            error = cv2.blur(np.abs(here - _warp(there, where)).mean(2), (3, 3))
-            gap = np.square(flow + _warp(back, where)).sum(2)
-            trust.append(np.exp(-error / 0.05 - gap / (0.5 + 0.02 * np.square(flow).sum(2))) + np.float32(1e-3))
-        return State(a.pixels, b.pixels, flows[0], flows[1], trust[0], trust[1])
+        half = (max(1, round(width / 2)), max(1, round(height / 2)))
+        scale = np.array([half[0] / width, half[1] / height], np.float32)
+        grey_a, grey_b = _grey(a.pixels), _grey(b.pixels)
+        forward = cv2.resize(_search(grey_a, grey_b), half, interpolation=cv2.INTER_AREA) * scale
+        backward = cv2.resize(_search(grey_b, grey_a), half, interpolation=cv2.INTER_AREA) * scale
+        small_a = cv2.resize(_colours(a.pixels), half, interpolation=cv2.INTER_AREA)
+        small_b = cv2.resize(_colours(b.pixels), half, interpolation=cv2.INTER_AREA)
+        return State(
+            a.pixels,
+            b.pixels,
+            forward,
+            backward,
+            _trust(small_a, small_b, forward, backward),
+            _trust(small_b, small_a, backward, forward),
+            _disagreement(small_a, small_b),
+        )
 
     def synthesize(self, state: State, t: float) -> Pixels:
-        """Both frames warped to the timestep and blended."""
+        """Both frames along both hypotheses of the motion, and the cross-fade, mixed by how well they agree."""
         height, width = state.a.shape[:2]
-        h, w = state.trust_a.shape
-        flow_a, seen_a = _splat(state.forward, state.trust_a, t)
-        flow_b, seen_b = _splat(state.backward, state.trust_b, 1 - t)
-        motion = _fill((1 - t) * flow_a - t * flow_b, (1 - t) * seen_a + t * seen_b)
-        motion = cv2.resize(motion * np.array([width / w, height / h], np.float32), (width, height))  # type: ignore
-        grid = _grid(height, width)
-        a = _warp(state.a, grid - np.float32(t) * motion, cv2.INTER_CUBIC)
-        b = _warp(state.b, grid + np.float32(1 - t) * motion, cv2.INTER_CUBIC)
-        weight_a = (1 - t) * cv2.resize(np.minimum(seen_a, 1) + 0.02, (width, height))
-        weight_b = t * cv2.resize(np.minimum(seen_b, 1) + 0.02, (width, height))
-        moved = cv2.blendLinear(a, b, weight_a, weight_b)
-        faded = cv2.addWeighted(state.a, 1 - t, state.b, t, 0)
-        error = cv2.blur(cv2.absdiff(a, b).mean(2), (9, 9))
-        still = cv2.blur(cv2.absdiff(state.a, state.b).mean(2), (9, 9))
-        sure = (1 / (1 + (error / (still + np.float32(1e-4))) ** 4)).astype(np.float32)
-        result: Pixels = np.clip(cv2.blendLinear(moved, faded, sure, 1 - sure), 0, 1)
-        return result
+        from_a, seen_a = splat(state.forward, state.trust_a, t)
+        from_b, seen_b = splat(state.backward, state.trust_b, 1 - t)
+        weight_a = _full(np.float32(1 - t) * (np.minimum(seen_a, 1) + UNSEEN), width, height)
+        weight_b = _full(np.float32(t) * (np.minimum(seen_b, 1) + UNSEEN), width, height)
+        mixed = cv2.addWeighted(state.a, 1 - t, state.b, t, 0)
+        likely = _likely(state.unlikeness)  # half of what a hypothesis of motion has, and there are two of these
+        position = grid(height, width)
+        for motion in (fill(from_a, seen_a), fill(-from_b, seen_b)):
+            motion = _full_motion(motion, width, height)
+            a = _warped(state.a, position - np.float32(t) * motion)
+            b = _warped(state.b, position + np.float32(1 - t) * motion)
+            moved = cv2.blendLinear(a, b, weight_a, weight_b)
+            small = (likely.shape[1], likely.shape[0])
+            difference = cv2.resize(_grey_difference(a, b), small, interpolation=cv2.INTER_AREA)
+            share = _likely(_window(difference))
+            mixed = cv2.blendLinear(mixed, moved, _full(likely, width, height), _full(share, width, height))
+            likely = likely + share
+        return mixed
+
+
+def _colours(pixels: Pixels) -> Pixels:
+    return pixels if pixels.shape[2] == 3 else np.ascontiguousarray(pixels[..., :3])
+
+
+def _grey(pixels: Pixels) -> NDArray[np.uint8]:
+    code = cv2.COLOR_RGB2GRAY if pixels.shape[2] == 3 else cv2.COLOR_RGBA2GRAY
+    grey: Any = cv2.cvtColor(pixels, code)
+    return cv2.addWeighted(grey, 255.0, grey, 0.0, 0.0, dtype=cv2.CV_8U)
+
+
+def _search(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Motion:
+    if min(one.shape) < LEAST_SIDE:
+        return np.zeros((*one.shape, 2), np.float32)
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search.setFinestScale(1)  # the finest scale quadruples the time for 0.03 dB, since splatting halves the resolution
+    search.setVariationalRefinementAlpha(SMOOTHNESS)
+    return search.calc(one, other, None)
+
+
+def _trust(here: Pixels, there: Pixels, flow: Motion, back: Motion) -> Map:
+    """How far the motion of `here`'s pixels can be trusted, in 0..1."""
+    height, width = flow.shape[:2]
+    target = grid(height, width) + flow
+    error = cv2.blur(_grey_difference(here, _warped(there, target, cv2.INTER_LINEAR)), (3, 3))
+    gap = flow + _warped(back, target, cv2.INTER_LINEAR)
+    squares = cv2.transform(np.square(gap), np.ones((1, 2), np.float32))
+    length = cv2.transform(np.square(flow), np.ones((1, 2), np.float32))
+    return np.exp(-error / ERROR_SCALE - squares / (np.float32(0.5) + np.float32(0.02) * length)) + NO_TRUST
+
+
+def _warped(image: Any, position: Motion, how: int = cv2.INTER_CUBIC) -> Any:
+    # cubic, because blending two linearly interpolated pictures blurs: 0.3 dB
+    return cv2.remap(image, position, None, how, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _grey_difference(a: Pixels, b: Pixels) -> Map:
+    """Weighted mean of the colours' differences."""
+    difference = cv2.absdiff(a, b)
+    return cv2.cvtColor(difference, cv2.COLOR_RGB2GRAY if difference.shape[2] == 3 else cv2.COLOR_RGBA2GRAY)
+
+
+def _disagreement(a: Pixels, b: Pixels) -> Map:
+    return _window(_grey_difference(a, b))
+
+
+def _window(difference: Map) -> Map:
+    return np.square(cv2.blur(difference, (AGREEMENT, AGREEMENT)))
+
+
+def _likely(square_error: Map) -> Map:
+    return 1 / (square_error + np.float32(1e-5))
+
+
+def _full(weights: Map, width: int, height: int) -> Map:
+    return cv2.resize(weights, (width, height))
+
+
+def _full_motion(motion: Motion, width: int, height: int) -> Motion:
+    scale = np.array([width / motion.shape[1], height / motion.shape[0]], np.float32)
+    return cv2.resize(motion * scale, (width, height))

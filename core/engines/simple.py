@@ -13,7 +13,7 @@ Pair = tuple[Pixels, Pixels]
 class Nearest:
     """Holds the nearer source frame; at the middle, the later one."""
 
-    info = EngineInfo("nearest", "Nearest", "Repeats the nearest source frame", "GPL-3.0-or-later", "frame hold")
+    info = EngineInfo("nearest", "GPL-3.0-or-later", "frame hold")
 
     def prepare(self, a: Frame, b: Frame) -> Pair:
         """Keep both frames."""
@@ -27,7 +27,7 @@ class Nearest:
 class Blend:
     """Cross-fades the two source frames."""
 
-    info = EngineInfo("blend", "Blend", "Cross-fades the source frames", "GPL-3.0-or-later", "linear cross-fade")
+    info = EngineInfo("blend", "GPL-3.0-or-later", "linear cross-fade")
 
     def prepare(self, a: Frame, b: Frame) -> Pair:
         """Keep both frames."""

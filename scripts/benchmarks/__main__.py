@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line of `scripts/bench`."""
+
+from __future__ import annotations
+
+import argparse
+
+from . import quality, speed
+
+
+def main() -> None:
+    """Run the benchmark that is named."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure the engines.")
+    commands = parser.add_subparsers(required=True)
+    for name, module in (("quality", quality), ("speed", speed)):
+        command = commands.add_parser(name, help=(module.__doc__ or "").splitlines()[0])
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()

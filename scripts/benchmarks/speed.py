@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How fast the worker is and how much memory it takes, from file to files, as a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.job import ENGINES
+from core.messages import Progress, decode
+from scripts.clips import write_clip
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the worker."""
+
+    engine: str
+    source_frames: int
+    frames: int
+    first: float
+    """Seconds from the start of the process to its first progress record."""
+    seconds: float
+    peak: float
+    """Largest resident memory, MB."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `scripts/bench speed`."""
+    parser.add_argument("--clip", type=Path, help="movie to slow; else one is drawn")
+    parser.add_argument("--size", type=int, nargs=2, default=(1280, 720), metavar=("W", "H"), help="of the drawn movie")
+    parser.add_argument("--factor", default="4")
+    parser.add_argument("--engine", action="append", choices=[choice.id for choice in ENGINES], help="may be repeated")
+    parser.add_argument(
+        "--source-frames", type=int, nargs="+", default=[50], metavar="N", help="lengths to run, e.g. 50 500"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print a row for every engine and length."""
+    clip = arguments.clip or _drawn(max(arguments.source_frames), tuple(arguments.size))
+    print(f"{clip.name}, {arguments.factor}x, {os.cpu_count()} cores")
+    print(f"{'engine':10} {'source':>7} {'frames':>7} {'first progress':>15} {'frames/s':>9} {'peak memory':>12}")
+    for one in measure(clip, arguments.engine or ["flow"], arguments.source_frames, arguments.factor):
+        print(
+            f"{one.engine:10} {one.source_frames:7} {one.frames:7} {one.first:13.2f} s {one.frames / one.seconds:9.2f} "
+            f"{one.peak:9.0f} MB",
+            flush=True,
+        )
+
+
+def measure(clip: Path, engines: list[str], lengths: list[int], factor: str) -> Iterator[Run]:
+    """Run the worker once for every engine and length."""
+    for engine in engines:
+        for length in lengths:
+            with tempfile.TemporaryDirectory() as folder:
+                yield _measured(clip, engine, length, factor, Path(folder) / "frames")
+
+
+def _measured(clip: Path, engine: str, length: int, factor: str, output: Path) -> Run:
+    words = ["slow", clip, "--output", output, "--range", 0, length, "--factor", factor, "--engine", engine, "--json"]
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "core", *map(str, words)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    first, frames = 0.0, 0
+    assert process.stdout is not None
+    for line in process.stdout:
+        record = decode(line)
+        if isinstance(record, Progress):
+            first = first or time.monotonic() - began
+            frames = record.done
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        raise SystemExit(f"the worker failed with {engine} on {clip}")
+    return Run(engine, length, frames, first, time.monotonic() - began, usage.ru_maxrss / 1024)
+
+
+def _drawn(frames: int, size: tuple[int, int]) -> Path:
+    """A drawn movie, kept in build/bench for the next time."""
+    path = ROOT / "build" / "bench" / f"drawn_{size[0]}x{size[1]}_{frames}.mp4"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        print(f"drawing {path.name}", file=sys.stderr)
+        write_clip(path, frames, size=size, sound=False)
+    return path
