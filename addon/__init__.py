@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from . import command_line, job_runner, jobs, keymap, operators, preferences, ui
+from . import command_line, job_runner, jobs, keymap, operators, preferences, timeline, ui
 
 classes = (*preferences.classes, *operators.classes, *ui.classes)
 
@@ -18,6 +18,20 @@ def _leave_file(*args: Any) -> None:
     jobs.cancel_all()
 
 
+@bpy.app.handlers.persistent
+def _forget_old_ids(*args: Any) -> None:
+    """An undo, a redo or a file brings back the ids that strips had during a job."""
+    timeline.unstamp_all_but([job.request.strip_id for job in jobs.running])
+
+
+HANDLERS = (
+    (bpy.app.handlers.load_pre, _leave_file),
+    (bpy.app.handlers.load_post, _forget_old_ids),
+    (bpy.app.handlers.undo_post, _forget_old_ids),
+    (bpy.app.handlers.redo_post, _forget_old_ids),
+)
+
+
 def register() -> None:
     """Everything that Blender is told about Lento."""
     for cls in classes:
@@ -25,7 +39,8 @@ def register() -> None:
     bpy.types.Scene.lento = bpy.props.PointerProperty(type=preferences.LentoSettings)
     for menu in ui.MENUS:
         getattr(bpy.types, menu).append(ui.draw_menu)
-    bpy.app.handlers.load_pre.append(_leave_file)
+    for handlers, function in HANDLERS:
+        handlers.append(function)
     keymap.register()
     command_line.register()
 
@@ -36,7 +51,8 @@ def unregister() -> None:
     jobs.running.clear()
     command_line.unregister()
     keymap.unregister()
-    bpy.app.handlers.load_pre.remove(_leave_file)
+    for handlers, function in HANDLERS:
+        handlers.remove(function)
     for menu in ui.MENUS:
         getattr(bpy.types, menu).remove(ui.draw_menu)
     del bpy.types.Scene.lento

@@ -22,7 +22,7 @@ NEUTRAL = {
     "blend_type": "REPLACE", "blend_alpha": 1.0, "color_multiply": 1.0, "color_saturation": 1.0, "use_flip_x": False,
     "use_flip_y": False, "multiply_alpha": False,
 }  # fmt: skip
-NEUTRAL_PARTS = {
+NEUTRAL_PARTS: dict[str, dict[str, float]] = {
     "transform": {"offset_x": 0, "offset_y": 0, "scale_x": 1.0, "scale_y": 1.0, "rotation": 0.0},
     "crop": {"min_x": 0, "max_x": 0, "min_y": 0, "max_y": 0},
 }

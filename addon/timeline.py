@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
+
+import bpy
 
 from ..core.messages import InputError
 from . import compat, selection
@@ -67,6 +69,14 @@ def unstamp(scene: Any, strip_id: str) -> None:
     for strip in scene.sequence_editor.strips_all if scene.sequence_editor else ():
         if strip.get(ID) == strip_id:
             del strip[ID]
+
+
+def unstamp_all_but(strip_ids: Collection[str]) -> None:
+    """Take every other id off its strip: an undo, or a file saved during a job, brings back those of jobs long done."""
+    for scene in bpy.data.scenes:
+        for strip in scene.sequence_editor.strips_all if scene.sequence_editor else ():
+            if strip.get(ID, None) not in (None, *strip_ids):
+                del strip[ID]
 
 
 def find(scene: Any, request: Request) -> tuple[Any, int]:

@@ -150,7 +150,7 @@ def _window(difference: Map) -> Map:
 
 
 def _likely(square_error: Map) -> Map:
-    return 1 / (square_error + np.float32(1e-5))
+    return np.reciprocal(square_error + np.float32(1e-5))
 
 
 def _full(weights: Map, width: int, height: int) -> Map:

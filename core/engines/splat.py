@@ -66,10 +66,10 @@ def fill(total: Flow, weight: Map) -> Flow:
         total = cv2.resize(total, size, interpolation=cv2.INTER_AREA)
         weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
         levels.append((total, weight))
-    motion: Flow = total / np.maximum(weight, np.float32(1e-12))[..., None]
+    motion: Flow = np.divide(total, np.maximum(weight, np.float32(1e-12))[..., None], dtype=np.float32)
     for total, weight in levels[-2::-1]:
         coarse = cv2.resize(motion, weight.shape[::-1]).reshape(total.shape)
-        motion = (total + LITTLE * coarse) / (weight + LITTLE)[..., None]
+        motion = np.divide(total + LITTLE * coarse, (weight + LITTLE)[..., None], dtype=np.float32)
     return motion
 
 

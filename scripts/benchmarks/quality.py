@@ -4,8 +4,8 @@
 Two-fold: of a clip's first 400 coded frames, at most ten triplets (i, i+1, i+2), i = floor(linspace(0, n-3, 10)); the
 outer two go in, the middle one is the truth. Four-fold, for clips of 50 fps and more: i and i+4 go in, the three
 between are the truth, i spread alike over the first 300 frames. Frames with a side over 1300 pixels are first scaled
-to 1280 on the long side by area averaging. Results are rounded to 8 bits. PSNR in dB and mean absolute error (IE) in 8-bit steps
-over all pixels and channels, averaged over the clip's triplets, then over the clips.
+to 1280 on the long side by area averaging. Results are rounded to 8 bits. PSNR in dB and mean absolute error (IE) in
+8-bit steps over all pixels and channels, averaged over the clip's triplets, then over the clips.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Drives a windowed Blender from inside, as a person would: keys, clicks, looks. Every test is a generator.
 
-A test yields what it waits for (`until`, `ticks`) and is resumed when that is so; the window goes on drawing and handling
-events in between. Nothing here sleeps.
+A test yields what it waits for (`until`, `ticks`) and is resumed when that is so; the window goes on drawing and
+handling events in between. Nothing here sleeps.
 """
 
 from __future__ import annotations
 
-import functools
+import inspect
 import json
 import subprocess
 import sys
@@ -55,8 +55,11 @@ def window() -> Any:
 
 def area(kind: str = "SEQUENCE_EDITOR", view: str = "SEQUENCER") -> Any:
     """An editor on the screen; of sequencers, the one with the timeline."""
-    return next(area for area in window().screen.areas
-                if area.type == kind and (kind != "SEQUENCE_EDITOR" or area.spaces.active.view_type == view))
+    return next(
+        area
+        for area in window().screen.areas
+        if area.type == kind and (kind != "SEQUENCE_EDITOR" or area.spaces.active.view_type == view)
+    )
 
 
 def region(kind: str = "WINDOW", of: Any = None) -> Any:
@@ -99,7 +102,9 @@ def key(name: str, text: str = "", **modifiers: bool) -> Steps:
 def write(text: str) -> Steps:
     """Type a text of letters and spaces."""
     for letter in text:
-        yield from key("SPACE" if letter == " " else letter.upper(), letter, **({"shift": True} if letter.isupper() else {}))
+        yield from key(
+            "SPACE" if letter == " " else letter.upper(), letter, **({"shift": True} if letter.isupper() else {})
+        )
 
 
 def find_button(operator: str, within: Any, x: int | None = None) -> Steps:
@@ -128,7 +133,9 @@ def picture(name: str) -> Steps:
     path = settings["pictures"] / f"{name}.png"
     process = subprocess.Popen(["import", "-window", "root", str(path)])
     yield until(lambda: process.poll() is not None, "the screenshot is taken")
-    spread = subprocess.run(["identify", "-format", "%[fx:standard_deviation]", str(path)], capture_output=True, text=True)
+    spread = subprocess.run(
+        ["identify", "-format", "%[fx:standard_deviation]", str(path)], capture_output=True, text=True
+    )
     assert process.returncode == 0 and float(spread.stdout or 0) > 0.02, f"{path} shows nothing"
 
 
@@ -150,15 +157,18 @@ def watch(owner: Any, name: str, label: str) -> None:
     if isinstance(vars(owner).get(name), classmethod):
         return
 
-    @functools.wraps(function)
-    def timed(*args: Any, **named: Any) -> Any:
+    def measured(*args: Any) -> Any:
         began = time.perf_counter()
         try:
-            return function(*args, **named)
+            return function(*args)
         finally:
             longest[label] = max(longest.get(label, 0.0), time.perf_counter() - began)
 
-    setattr(owner, name, timed)
+    # Blender looks at how many arguments a method names
+    with_context: Callable[..., Any] = lambda self, context: measured(self, context)  # noqa: E731
+    with_event: Callable[..., Any] = lambda self, context, event: measured(self, context, event)  # noqa: E731
+    by_count = {("self", "context"): with_context, ("self", "context", "event"): with_event}
+    setattr(owner, name, by_count.get(tuple(inspect.signature(function).parameters), measured))
 
 
 # ---- running
@@ -167,7 +177,7 @@ settings: dict[str, Any] = {}
 
 
 class Session:
-    """Runs tests one after the other from a timer; every verdict goes to a file at once, as a crash leaves no chance."""
+    """Runs tests one after the other from a timer; verdicts go to a file at once, as a crash leaves no chance."""
 
     def __init__(self, tests: Iterable[Callable[[], Steps]], verdicts: Path) -> None:
         self._tests = list(tests)
@@ -193,7 +203,7 @@ class Session:
             self._verdict("passed")
         except Exception:
             lines = traceback.format_exc()
-            print(lines.replace("Traceback", "Test's trace"), file=sys.stderr, flush=True)
+            print(lines.replace("Traceback", "Test's trace"), file=sys.stderr, flush=True)  # run.py looks for others'
             self._verdict("failed", lines.strip().splitlines()[-1], lines)
         return self._next()
 
@@ -210,8 +220,15 @@ class Session:
         return TICK
 
     def _verdict(self, verdict: str, why: str = "", trace: str = "") -> None:
-        self._tell({"test": self._name, "verdict": verdict, "why": why, "trace": trace,
-                    "seconds": time.monotonic() - self._began})
+        self._tell(
+            {
+                "test": self._name,
+                "verdict": verdict,
+                "why": why,
+                "trace": trace,
+                "seconds": time.monotonic() - self._began,
+            }
+        )
 
     def _tell(self, record: dict[str, Any]) -> None:
         with open(self._verdicts, "a", encoding="utf-8") as file:

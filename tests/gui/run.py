@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 HERE = Path(__file__).resolve().parent
 MODULES = ("running",)
@@ -73,8 +70,26 @@ def run_module(module: str, names: list[str], pictures: Path, folder: Path, outc
 
 def blender(module: str, verdicts: Path, pictures: Path, folder: Path, names: list[str]) -> tuple[int, str]:
     """Run the tests in a Blender; its exit status and what it printed."""
-    command = ["blender", "-noaudio", "-p", "0", "0", "1600", "900", "--enable-event-simulate", "--python-exit-code", "1",
-               "--python", str(HERE / "session.py"), "--", module, str(verdicts), str(pictures), str(folder), *names]
+    command = [
+        "blender",
+        "-noaudio",
+        "-p",
+        "0",
+        "0",
+        "1600",
+        "900",
+        "--enable-event-simulate",
+        "--python-exit-code",
+        "1",
+        "--python",
+        str(HERE / "session.py"),
+        "--",
+        module,
+        str(verdicts),
+        str(pictures),
+        str(folder),
+        *names,
+    ]
     try:
         ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT)
         return ended.returncode, ended.stdout
@@ -88,6 +103,9 @@ def trouble(code: int, output: str, ended: bool) -> str:
         return "a traceback on the console"
     if not ended or code != 0:
         return f"it ended with exit status {code}" + ("" if ended else " before its tests did")
+    deadline = time.monotonic() + 5
+    while workers() and time.monotonic() < deadline:
+        time.sleep(0.05)
     if workers():
         return f"workers are left: {workers()}"
     return ""
@@ -111,13 +129,18 @@ def main() -> int:
     """See the module's text."""
     archive, clip, pictures, *names = sys.argv[1:]
     outcome = Outcome()
-    subprocess.run(["blender", "--command", "extension", "install-file", "-r", "user_default", "-e", archive], check=True,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["blender", "--command", "extension", "install-file", "-r", "user_default", "-e", archive],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     with tempfile.TemporaryDirectory(prefix="lento-gui-") as folder:
         shutil.copy(clip, Path(folder) / "clip.mp4")
         for module in MODULES:
             chosen = [name for name in tests_of(module) if not names or any(part in name for part in names)]
             run_module(module, chosen, Path(pictures), Path(folder), outcome)
+    for label, seconds in sorted(outcome.longest.items()):
+        print(f"longest call of {label}: {1000 * seconds:.1f} ms")
     print(f"{outcome.passed} passed, {outcome.failed} failed")
     return 1 if outcome.failed or not outcome.passed else 0
 

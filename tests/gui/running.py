@@ -8,9 +8,31 @@ import time
 import bpy
 
 from tests.gui import stage
-from tests.gui.driver import Steps, key, middle, move, picture, region, until
+from tests.gui.driver import (
+    Steps,
+    click,
+    find_button,
+    key,
+    longest,
+    middle,
+    move,
+    on_screen,
+    picture,
+    region,
+    settings,
+    ticks,
+    until,
+    watch,
+    write,
+)
 
-SLOWED = {"Clip": (2, 1, 31), "Clip 4x": (2, 31, 111), "Clip.001": (2, 111, 157), "Before": (4, 1, 9), "Later": (3, 161, 181)}
+SLOWED = {
+    "Clip": (2, 1, 31),
+    "Clip 4x": (2, 31, 111),
+    "Clip.001": (2, 111, 157),
+    "Before": (4, 1, 9),
+    "Later": (3, 161, 181),
+}
 """The film after Clip's marked range was slowed 4 times."""
 
 
@@ -52,8 +74,9 @@ def test_one_undo_takes_the_job_back_and_one_redo_brings_it_again() -> Steps:
     yield from stage.undo()
     assert stage.layout() == stage.LAYOUT, stage.layout()
     # and once more from there: nothing of the first job is in the way
+    stage.select("Clip")
     yield from stage.press_shortcut()
-    yield stage.job_ends()
+    yield until(lambda: "Clip 4x" in stage.layout(), "the second job, whose frames are there, inserts them", 10)
     assert stage.layout() == SLOWED, stage.layout()
 
 
@@ -102,3 +125,94 @@ def test_strip_deleted_while_the_job_runs() -> Steps:
     yield from picture("deleted")
     yield from key("ESC")  # closes the message
     assert bpy.data.filepath
+
+
+def test_no_call_of_ours_keeps_blender_waiting() -> Steps:
+    """Everything of ours that Blender calls, measured while a job runs: Blender's main thread is the user's."""
+    operators, ui, addon = stage.extension("operators"), stage.extension("ui"), stage.extension("")
+    watch(operators.LENTO_OT_slow_motion, "invoke", "invoke")
+    watch(operators.LENTO_OT_slow_motion, "modal", "modal")
+    watch(ui.LENTO_PT_slow_motion, "draw", "panel")
+    for handler in ("_forget_old_ids", "_leave_file"):
+        watch(addon, handler, handler)
+    yield from stage.new_film("waiting")
+    yield from stage.start_job()
+    yield from stage.drag_by_keys("Before", 20)
+    yield stage.job_ends()
+    assert stage.layout() == {**SLOWED, "Before": (4, 21, 29)}, stage.layout()
+    assert {"invoke", "modal", "panel"} <= set(longest), longest
+    slow = {label: round(seconds * 1000) for label, seconds in longest.items() if seconds > 0.05}
+    assert not slow, f"longer than 50 ms: {slow}"
+
+
+def test_buttons_of_the_panel_start_and_cancel() -> Steps:
+    yield from stage.new_film("button", factor=16.0)
+    before = stage.properties()
+    place = yield from find_button("lento.slow_motion", region("UI"))
+    yield from click(*place)
+    yield until(stage.jobs, "the button starts a job", 5)
+    job = stage.jobs()[0]
+    yield until(lambda: job.progress is not None and job.progress.done > 0, "the worker makes frames")
+    yield from picture("button")
+    panel = region("UI")
+    place = yield from find_button("lento.cancel", panel, panel.x + panel.width - 40)
+    yield from click(*place)
+    yield stage.job_ends()
+    assert not stage.worker_lives(job)
+    assert stage.layout() == stage.LAYOUT
+    assert stage.properties() == before
+
+
+def test_menus_and_search_offer_it() -> Steps:
+    yield from stage.new_film("menus", engine="nearest")
+    yield from move(*stage.strip_place("Clip"))
+    on_screen(lambda: bpy.ops.wm.call_menu("INVOKE_DEFAULT", name="SEQUENCER_MT_context_menu"))
+    yield from picture("context_menu")
+    yield from key("ESC")
+    on_screen(lambda: bpy.ops.wm.call_menu("INVOKE_DEFAULT", name="SEQUENCER_MT_strip_retiming"))
+    yield from picture("retiming_menu")
+    yield from key("ESC")
+    yield from move(*middle(region()))
+    yield from key("F3")
+    yield ticks(10)
+    yield from write("Slow Motion")
+    yield ticks(10)
+    yield from picture("search")
+    yield from key("RET")
+    yield until(lambda: "Clip 4x" in stage.layout(), "the search starts a job that ends")
+    assert stage.layout() == SLOWED
+
+
+def test_another_file_opened_while_a_job_runs() -> Steps:
+    for name, leave in (
+        ("open", lambda: bpy.ops.wm.read_homefile(app_template="Video_Editing")),
+        ("revert", lambda: bpy.ops.wm.revert_mainfile()),
+    ):
+        yield from stage.new_film(f"leave_{name}", factor=16.0)
+        job = yield from stage.start_job()
+        leave()
+        yield until(lambda job=job: not stage.worker_lives(job), f"the worker ends after {name}", 8)
+        yield ticks(10)
+        assert stage.jobs() == []
+        assert stage.modal() == []
+
+
+def test_panel_in_every_state() -> Steps:
+    yield from stage.new_film("panel")
+    yield from picture("panel_marked")
+    film = stage.scene()
+    film.use_preview_range = False
+    film.sequence_editor.strips.new_sound("Sound", str(settings["folder"] / "clip.mp4"), 1, 1)
+    stage.select("Sound")
+    yield from picture("panel_sound")
+    stage.select("")
+    yield from picture("panel_nothing")
+    bpy.ops.preferences.addon_show("INVOKE_DEFAULT", module="bl_ext.user_default.lento")
+    yield ticks(20)
+    yield from picture("preferences")
+
+
+def test_quitting_while_a_job_runs() -> Steps:
+    """The last one: the session quits now, and run.py sees that no worker is left."""
+    yield from stage.new_film("quit", factor=16.0)
+    yield from stage.start_job()

@@ -11,6 +11,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.gui import driver, stage  # noqa: E402
 
-module, *rest = sys.argv[sys.argv.index("--") + 1:]
+module, *rest = sys.argv[sys.argv.index("--") + 1 :]
 stage.listen()
 driver.start(importlib.import_module(f"tests.gui.{module}"), *rest)

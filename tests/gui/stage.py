@@ -19,7 +19,7 @@ def extension(name: str) -> Any:
     """A module of the installed extension."""
     import importlib
 
-    return importlib.import_module(f"bl_ext.user_default.lento.addon.{name}")
+    return importlib.import_module(f"bl_ext.user_default.lento.addon.{name}".rstrip("."))
 
 
 def scene() -> Any:
@@ -34,8 +34,10 @@ def strip(name: str) -> Any:
 
 def layout() -> dict[str, tuple[int, int, int]]:
     """Every strip's channel, first frame and the frame after its last."""
-    return {one.name: (one.channel, int(one.left_handle), int(one.right_handle))
-            for one in scene().sequence_editor.strips_all}
+    return {
+        one.name: (one.channel, int(one.left_handle), int(one.right_handle))
+        for one in scene().sequence_editor.strips_all
+    }
 
 
 def properties() -> dict[str, dict[str, Any]]:
@@ -44,7 +46,7 @@ def properties() -> dict[str, dict[str, Any]]:
 
 
 def new_film(name: str, **options: Any) -> Steps:
-    """File > New > Video Editing, the film on its timeline, saved; the strip Clip selected, MARKED, the tab Lento open."""
+    """File > New > Video Editing, the film on its timeline, saved; Clip selected, MARKED, the tab Lento open."""
     bpy.ops.wm.read_homefile(app_template="Video_Editing")
     yield ticks(10)
     film = scene()
@@ -137,7 +139,9 @@ def drag_by_keys(name: str, frames: int) -> Steps:
     yield until(lambda: strip(name).select, f"a click selects {name}", 5)
     yield from key("G")
     for digit in str(frames):
-        yield from key(("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")[int(digit)], digit)
+        yield from key(
+            ("ZERO", "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE")[int(digit)], digit
+        )
     yield from key("RET")
 
 
