@@ -43,7 +43,7 @@ class Request:
     media: str
     """The strip's media as it names it, to see whether it is still the same."""
     marked: Range
-    content_start: int
+    content_began: int
     """Timeline frame where the strip's content began when the range was marked."""
     placement: Placement
     task: prerender.Task | None
@@ -176,7 +176,7 @@ def gather(scene: Any, strip: Any, marked: Range, placement: Placement, **chosen
         )
     return Request(
         job=job, scene=scene.name, strip_name=strip.name, strip_type=strip.type, media=media_of(strip), marked=marked,
-        placement=placement, folder=folder, task=task, notes=tuple(notes), content_start=compat.content_start(strip),
+        placement=placement, folder=folder, task=task, notes=tuple(notes), content_began=compat.content_start(strip),
     )  # fmt: skip
 
 

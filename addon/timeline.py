@@ -98,7 +98,7 @@ def find(scene: Any, request: Request) -> tuple[Any, int]:
     if not candidates:
         raise InputError(f"The strip {request.strip_name!r} is gone, so nothing was inserted. {kept}")
     for strip in sorted(candidates, key=lambda strip: strip.name != request.strip_name):
-        start = request.marked.start + compat.content_start(strip) - request.content_start
+        start = request.marked.start + compat.content_start(strip) - request.content_began
         if compat.left(strip) <= start and start + len(request.marked) <= compat.right(strip):
             try:
                 selection.check_strip(scene, strip, request.placement)
