@@ -42,7 +42,8 @@ def main(told: Path, output: Path) -> None:
             "libx264", rate=Fraction(demo["fps"]).limit_denominator(1001), options={"crf": "17"}
         )
         for held, frame in pairs(Path(demo["frames"])):
-            for picture, text in ((held := held.copy(), "repeated frames"), (frame, "Lento")):
+            held, frame = held.copy(), frame.copy()  # the next frames may be held ones of this one
+            for picture, text in ((held, "repeated frames"), (frame, "Lento")):
                 x, y = picture.shape[1] // 40, picture.shape[0] // 14
                 for colour, shift in (((0, 0, 0), 2), ((255, 255, 255), 0)):
                     cv2.putText(
