@@ -31,8 +31,9 @@ def request(
     marked = selection.marked_range(scene, strip, given)
     running = strip.get(timeline.ID, "")
     gathered = replace(selection.gather(scene, strip, marked, placement, **chosen), strip_id=running)
-    # only now, when nothing can fail any more, and not over the id of a job that runs: starting it will be refused
-    if not any(job.request.strip_id == running for job in jobs.running):
+    # only now, when nothing can fail any more, and not over the id of a job that runs, whose start will be refused; a
+    # copy of that strip has its id, too, and another name
+    if not any((job.request.strip_id, job.request.strip_name) == (running, strip.name) for job in jobs.running):
         gathered = replace(gathered, strip_id=timeline.stamp(strip))
     return gathered
 

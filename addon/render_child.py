@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -32,6 +33,8 @@ def main(task_file: str) -> None:
     """Render what the task file says; the process ends with the exit code of its Done record."""
     messenger = Messenger(claim_stdout(), as_json=True)
     threading.Thread(target=_end_with_parent, name="lento-parent", daemon=True).start()
+    # Blender's own handler would stop the frame that it is at, and go on with the next
+    signal.signal(getattr(signal, "SIGBREAK", signal.SIGINT), lambda number, frame: os._exit(ExitCode.CANCELLED))
     code = ExitCode.DONE
     try:
         data = json.loads(Path(task_file).read_text(encoding="utf-8"))

@@ -25,45 +25,51 @@ def _number(name: str) -> tuple[str, int, str] | None:
     return (match[1], int(match[2]), match[3]) if match else None
 
 
-def sequence_in(folder: Path) -> list[str]:
-    """Names of the one image sequence in a folder, in the order of their numbers.
+def sequence_in(folder: Path, warn: Warn = lambda text: None) -> list[str]:
+    """Names of the one image sequence in a folder, in the order of their numbers; holes as in `sequence_from`.
 
     Raises InputError where the folder holds no images, or more than one sequence.
     """
-    names = sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() in images.READABLE)
-    runs: dict[tuple[str, str], list[str]] = {}
-    for name in names:
-        if parts := _number(name):
-            runs.setdefault((parts[0], parts[2]), []).append(name)
+    runs: dict[tuple[str, str], dict[int, str]] = {}
+    for entry in folder.iterdir():
+        parts = _number(entry.name)
+        if parts and entry.suffix.lower() in images.READABLE:
+            runs.setdefault((parts[0], parts[2]), {})[parts[1]] = entry.name
     if not runs:
         raise InputError(f"{folder} holds no numbered images: name a movie, or the first file of an image sequence.")
     if len(runs) > 1:
-        firsts = ", ".join(sorted(run[0] for run in runs.values())[:5])
+        firsts = ", ".join(sorted(numbered[min(numbered)] for numbered in runs.values())[:5])
         raise InputError(f"{folder} holds several image sequences: name the first file of one ({firsts}).")
-    return sequence_from(folder / next(iter(runs.values()))[0])
+    return _without_holes(folder, next(iter(runs.values())), warn)
 
 
 def sequence_from(first: Path, warn: Warn = lambda text: None) -> list[str]:
     """Names of the image sequence that `first` begins, in the order of their numbers.
 
-    Raises InputError where the name has no number.
+    Where a number is missing, the image before it is held, and `warn` is told. Raises InputError where the name has no
+    number.
     """
     parts = _number(first.name)
     if parts is None:
         raise InputError(f"{first} has no number in its name, so no sequence begins there.")
-    numbered: dict[int, str] = {}
+    numbered = {parts[1]: first.name}
     for entry in first.parent.iterdir():
         other = _number(entry.name)
-        if other and other[0] == parts[0] and other[2] == parts[2] and other[1] >= parts[1]:
+        if other and (other[0], other[2]) == (parts[0], parts[2]) and other[1] > parts[1]:
             numbered[other[1]] = entry.name
-    missing = [number for number in range(min(numbered), max(numbered)) if number not in numbered]
+    return _without_holes(first.parent, numbered, warn)
+
+
+def _without_holes(folder: Path, numbered: dict[int, str], warn: Warn) -> list[str]:
+    numbers = range(min(numbered), max(numbered) + 1)
+    missing = [number for number in numbers if number not in numbered]
     if missing:
         some = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
-        warn(
-            f"{first.parent} lacks {len(missing)} numbers of the sequence ({some}): the files that are there follow "
-            "each other."
-        )
-    return [numbered[number] for number in sorted(numbered)]
+        warn(f"{folder} lacks images of its sequence ({some}): for each, the image before it is held.")
+    names: list[str] = []
+    for number in numbers:
+        names.append(numbered.get(number) or names[-1])
+    return names
 
 
 class ImageSequence:

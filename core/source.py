@@ -65,7 +65,7 @@ def open_source(
     if not path.exists():
         raise InputError(f"{path} does not exist: check the name, or find the missing file first.")
     if path.is_dir():
-        return ImageSequence(path, sequence_in(path), fps or DEFAULT_SEQUENCE_FPS)
+        return ImageSequence(path, sequence_in(path, warn), fps or DEFAULT_SEQUENCE_FPS)
     if path.suffix.lower() in READABLE:
         return ImageSequence(path.parent, sequence_from(path, warn), fps or DEFAULT_SEQUENCE_FPS)
     return Movie(path, warn)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 BITS = 12
 # as ITU-T H.273 numbers them
-MATRICES = {"bt709": 1, "bt601": 6, None: 2}
+MATRICES = {"bt709": 1, "bt601": 6, "bt2020": 9, None: 2}
 SAMPLE_RATE = 48000
 
 Image = NDArray[np.uint8]
@@ -92,10 +92,12 @@ def write_clip(
     matrix: str | None = None,
     full_range: bool = False,
     alpha: bool = False,
+    transfer: str | None = None,
 ) -> Path:
     """Write a movie of `draw`'s frames, with `tone` as its sound, and return its path.
 
-    `matrix` is "bt709", "bt601" or None for a movie that does not say; `alpha` adds `draw_alpha`.
+    `matrix` is "bt709", "bt601" or None for a movie that does not say; `alpha` adds `draw_alpha`;
+    `transfer` "hlg" tags it as high dynamic range video (HEVC alone writes that).
     """
     with av.open(str(path), "w") as container:
         video = cast(VideoStream, container.add_stream(codec, rate=fps))
@@ -104,7 +106,12 @@ def write_clip(
             video.options = {"crf": "12", "g": "12"}
         if codec == "prores_ks" and alpha:
             video.options = {"profile": "4444"}
-        video.codec_context.colorspace = MATRICES[matrix]
+        if transfer == "hlg":
+            video.options = {
+                "x265-params": "colorprim=bt2020:transfer=arib-std-b67:colormatrix=bt2020nc:log-level=none"
+            }
+            video.codec_context.color_primaries, video.codec_context.color_trc = 9, 18
+        video.codec_context.colorspace = MATRICES["bt2020" if transfer else matrix]
         video.codec_context.color_range = 2 if full_range else 1
         audio = (
             container.add_stream("libvorbis" if path.suffix in (".webm", ".mkv") else "aac", rate=SAMPLE_RATE)
