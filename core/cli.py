@@ -17,7 +17,19 @@ from typing import Any, NoReturn
 
 from . import __version__
 from .job import ENGINES, Job, options
-from .messages import Cancelled, Done, Error, ExitCode, Failure, InputError, Messenger, Status, claim_stdout
+from .messages import (
+    Cancelled,
+    Done,
+    Error,
+    ExitCode,
+    Failure,
+    InputError,
+    Messenger,
+    Record,
+    Status,
+    Warning,
+    claim_stdout,
+)
 from .timing import parse_factor
 
 
@@ -101,7 +113,7 @@ def _run(arguments: argparse.Namespace, messenger: Messenger, cancel: threading.
     messenger.send(Status(f"Lento {__version__}, {sys.executable}"))
     from . import pipeline  # here, so that a Python without its packages is reported as a record
 
-    return str(pipeline.run(_job(arguments), messenger.send, cancel))
+    return str(pipeline.run(_job(arguments, messenger.send), messenger.send, cancel))
 
 
 def _reported(messenger: Messenger, work: Callable[[], str]) -> int:
@@ -149,7 +161,7 @@ def _reported(messenger: Messenger, work: Callable[[], str]) -> int:
     return code
 
 
-def _job(arguments: argparse.Namespace) -> Job:
+def _job(arguments: argparse.Namespace, tell: Callable[[Record], None]) -> Job:
     if arguments.command == "run":
         try:
             return Job.from_json(Path(arguments.job).read_text(encoding="utf-8"))
@@ -158,8 +170,8 @@ def _job(arguments: argparse.Namespace) -> Job:
     from .source import open_source
 
     path = Path(os.path.abspath(arguments.input))
-    # opened to know its length, and which files a sequence has; what it warns of is told again when the job opens it
-    with open_source(path, fps=arguments.fps) as source:
+    # opened to know its length, and which files a sequence has
+    with open_source(path, fps=arguments.fps, warn=lambda text: tell(Warning(text))) as source:
         start, end = arguments.range or (0, source.count)
     return Job(
         source=str(source.path),
@@ -177,8 +189,11 @@ def _print_plan(arguments: argparse.Namespace) -> int:
     try:
         from .pipeline import chosen_format, open_job
 
-        job = _job(arguments)
-        source, _, frames = open_job(job, lambda record: print(getattr(record, "text", ""), file=sys.stderr))
+        def tell(record: Record) -> None:
+            print(getattr(record, "text", ""), file=sys.stderr)
+
+        job = _job(arguments, tell)
+        source, _, frames = open_job(job, tell)
         with source:
             print(json.dumps([frame.as_json(chosen_format(job, source).extension) for frame in frames], indent=1))
     except Failure as failure:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from core.job import Job
-from core.messages import Done, Error, Progress, Record, Status, decode
+from core.messages import Done, Error, Progress, Record, Status, Warning, decode
 from core.source import open_source
 from scripts.clips import read_number
 
@@ -97,6 +97,16 @@ def test_image_sequence_in_any_folder(tmp_path: Path, clip: Path) -> None:
         result = json.loads((again / "result.json").read_text())
         assert (len(result["frames"]), result["fps"]) == (12, "30000/1001")
         assert frames_in(again)["000003.png"] == frames_in(out)["000002.png"]
+
+
+def test_holes_of_a_sequence_are_told(tmp_path: Path, clip: Path) -> None:
+    out = tmp_path / "first"
+    assert core("slow", clip, "--output", out, "--range", 0, 6, "--factor", 1, "--engine", "nearest").returncode == 0
+    (out / "000003.png").unlink()
+    ended = core("slow", out, "--output", tmp_path / "o", "--factor", 2, "--engine", "nearest", "--json")
+    assert ended.returncode == 0
+    warnings = [record.text for record in records(ended.stdout) if isinstance(record, Warning)]
+    assert warnings == [f"{out} lacks images of its sequence (3): for each, the image before it is held."]
 
 
 def test_text_for_people(clip: Path, tmp_path: Path) -> None:
