@@ -74,7 +74,7 @@ def _run(arguments: argparse.Namespace) -> str:
         raise InputError("No .blend is open: name one before --command.")
     target = os.path.abspath(arguments.save_as) if arguments.save_as else bpy.data.filepath
     holders = {name: arguments if getattr(arguments, name) is not None else scene.lento for name in options.OPTIONS}
-    gathered = operators.request(context, scene, arguments.strip, arguments.range, holders)
+    gathered = operators.request(scene, arguments.strip, arguments.range, holders)
     job = operators.launch(context, gathered)
     jobs.wait(job, lambda job: print(describe(job.progress) if job.progress else job.status, flush=True))
     for text in job.warnings:

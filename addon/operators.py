@@ -18,9 +18,7 @@ TICK = 0.1
 """Seconds between looks at the worker."""
 
 
-def request(
-    context: Any, scene: Any, strip_name: str, given: tuple[int, int] | None, holders: dict[str, Any]
-) -> selection.Request:
+def request(scene: Any, strip_name: str, given: tuple[int, int] | None, holders: dict[str, Any]) -> selection.Request:
     """Everything that a job needs, for the strip of that name or the active one; the strip gets its id.
 
     Raises InputError where something of it cannot be slowed.
@@ -115,7 +113,7 @@ class LENTO_OT_slow_motion(bpy.types.Operator):
             name: self.properties if self.properties.is_property_set(name) else scene.lento for name in options.OPTIONS
         }
         given = tuple(self.range) if self.properties.is_property_set("range") else None
-        gathered = request(context, scene, self.strip, given, holders)
+        gathered = request(scene, self.strip, given, holders)
         for note in gathered.notes:
             self.report({"WARNING"}, note)
         return launch(context, gathered)

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import bpy
 
 from ..core.messages import InputError
-from . import compat, jobs, options, selection, timeline
+from . import compat, jobs, options, prerender, selection, timeline
 from .operators import LENTO_OT_cancel, LENTO_OT_restore, LENTO_OT_slow_motion
 
+LINE = 44
+"""Letters that fit into the sidebar at its usual width."""
 MENUS = ("SEQUENCER_MT_strip_retiming", "SEQUENCER_MT_context_menu")
 
 
@@ -58,21 +61,15 @@ def _draw_plan(layout: Any, scene: Any) -> None:
         chosen, placement = options.chosen(dict.fromkeys(options.OPTIONS, scene.lento))
         selection.check_strip(scene, strip, placement)
         marked = selection.marked_range(scene, strip)
-        factor = chosen["factor"]
-        for line in selection.announce(scene, strip, marked, factor):
+        for line in selection.announce(scene, strip, marked, chosen["factor"]):
             column.label(text=line)
+        if prerender.reason(strip, placement.bake_modifiers):
+            column.label(text=f"Blender renders {len(marked)} frames first", icon="RENDER_ANIMATION")
         if not bpy.data.filepath:
             column.label(text="File not saved: frames are temporary", icon="INFO")
     except InputError as error:
-        for line in _wrapped(str(error)):
-            column.label(text=line, icon="NONE")
-
-
-def _wrapped(text: str, width: int = 44) -> list[str]:
-    """Labels do not wrap by themselves."""
-    import textwrap
-
-    return textwrap.wrap(text, width)
+        for line in textwrap.wrap(str(error), LINE):  # labels do not wrap by themselves
+            column.label(text=line)
 
 
 def draw_menu(self: Any, context: Any) -> None:

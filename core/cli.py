@@ -226,5 +226,7 @@ def _watch_stdin(cancel: threading.Event) -> None:
     while os.read(0, 1024):
         pass
     cancel.set()
-    # Nobody is left to wait for a job that does not hear it.
-    threading.Timer(10.0, os._exit, (ExitCode.CANCELLED,)).start()
+    # nobody is left to wait for a job that does not hear it
+    last_resort = threading.Timer(10.0, os._exit, (ExitCode.CANCELLED,))
+    last_resort.daemon = True
+    last_resort.start()

@@ -210,7 +210,7 @@ def test_two_jobs_on_one_strip(scene: Any, clips: Path) -> None:
     operators, options, jobs = lento("addon.operators"), lento("addon.options"), lento("addon.jobs")
     holders = {name: scene.lento for name in options.OPTIONS}
     scene.lento.engine = "nearest"
-    job = operators.launch(bpy.context, operators.request(bpy.context, scene, "Clip", (5, 30), holders))
+    job = operators.launch(bpy.context, operators.request(scene, "Clip", (5, 30), holders))
     stamped = strip["lento_id"]
     with pytest.raises(RuntimeError, match="'Clip' is being slowed already"):
         bpy.ops.lento.slow_motion(range=(35, 40))
@@ -225,7 +225,7 @@ def during_a_job(scene: Any, action: Any, **more: Any) -> Any:
     operators, options, jobs = lento("addon.operators"), lento("addon.options"), lento("addon.jobs")
     scene.lento.engine = "nearest"
     holders = {name: scene.lento for name in options.OPTIONS}
-    job = operators.launch(bpy.context, operators.request(bpy.context, scene, "Clip", (11, 21), holders))
+    job = operators.launch(bpy.context, operators.request(scene, "Clip", (11, 21), holders))
     action()
     jobs.wait(job, lambda job: None)
     return operators.conclude(job)
@@ -305,7 +305,7 @@ def test_opening_another_file_ends_the_worker(scene: Any, clips: Path) -> None:
     operators, options, jobs = lento("addon.operators"), lento("addon.options"), lento("addon.jobs")
     holders = {name: scene.lento for name in options.OPTIONS}
     scene.lento.factor = 60
-    job = operators.launch(bpy.context, operators.request(bpy.context, scene, "Clip", None, holders))
+    job = operators.launch(bpy.context, operators.request(scene, "Clip", None, holders))
     bpy.ops.wm.read_homefile(use_empty=True)
     assert jobs.running == []
     deadline = time.monotonic() + 10
@@ -328,7 +328,7 @@ scene.lento.factor = 60
 helpers.add_movie(scene, {str(clips / "clip.mp4")!r})
 operators, options, jobs = (helpers.lento("addon." + name) for name in ("operators", "options", "jobs"))
 holders = dict.fromkeys(options.OPTIONS, scene.lento)
-job = operators.launch(bpy.context, operators.request(bpy.context, scene, "Clip", None, holders))
+job = operators.launch(bpy.context, operators.request(scene, "Clip", None, holders))
 while job.progress is None or job.progress.done < 3:
     job.update()
 print("WORKER", job.worker._process.pid, flush=True)

@@ -201,7 +201,7 @@ def test_cancelled_while_blender_renders(scene: Any, clips: Path) -> None:
     select(scene, meta(scene, clips))
     before = layout(scene)
     holders = dict.fromkeys(options.OPTIONS, scene.lento)
-    job = operators.launch(bpy.context, operators.request(bpy.context, scene, "It", None, holders))
+    job = operators.launch(bpy.context, operators.request(scene, "It", None, holders))
     while job.progress is None:
         job.update()
     assert job.text.startswith("Rendering ")

@@ -257,7 +257,7 @@ def test_worker_does_not_outlive_who_started_it(clip: Path, tmp_path: Path) -> N
     until_frame(process, 3)
     assert process.stdin is not None
     process.stdin.close()
-    assert process.wait(10) == 4
+    assert process.wait(5) == 4
 
 
 def test_second_worker_in_the_same_folder_is_refused(clip: Path, tmp_path: Path) -> None:
