@@ -89,8 +89,8 @@ class Flow:
         position = grid(height, width)
         for motion in (fill(from_a, seen_a), fill(-from_b, seen_b)):
             motion = _full_motion(motion, width, height)
-            a = _warped(state.a, position - np.float32(t) * motion)
-            b = _warped(state.b, position + np.float32(1 - t) * motion)
+            a = _warped(state.a, cv2.addWeighted(position, 1.0, motion, -t, 0.0))
+            b = _warped(state.b, cv2.addWeighted(position, 1.0, motion, 1 - t, 0.0))
             moved = cv2.blendLinear(a, b, weight_a, weight_b)
             small = (likely.shape[1], likely.shape[0])
             difference = cv2.resize(_grey_difference(a, b), small, interpolation=cv2.INTER_AREA)

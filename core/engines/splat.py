@@ -8,6 +8,8 @@ Lumigraph", SIGGRAPH 1996, section 3.4).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +20,13 @@ Map = NDArray[np.float32]
 """(H, W)"""
 
 
+@lru_cache(maxsize=4)
 def grid(height: int, width: int) -> Flow:
-    """Every pixel's own position."""
+    """Every pixel's own position; kept, since a clip asks for the same two sizes again and again."""
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return np.dstack([x, y])
+    positions = np.dstack([x, y])
+    positions.flags.writeable = False
+    return positions
 
 
 def splat(flow: Flow, weight: Map, t: float) -> tuple[Flow, Map]:
@@ -31,8 +36,7 @@ def splat(flow: Flow, weight: Map, t: float) -> tuple[Flow, Map]:
     second is zero where nothing arrived.
     """
     height, width = weight.shape
-    position = grid(height, width)
-    position += np.float32(t) * flow
+    position = cv2.addWeighted(grid(height, width), 1.0, flow, t, 0.0)
     # a margin of one pixel takes what leaves the frame
     cv2.max(position, -1.0, position)
     x = np.minimum(position[..., 0], np.float32(width)).ravel()
@@ -40,7 +44,7 @@ def splat(flow: Flow, weight: Map, t: float) -> tuple[Flow, Map]:
     left, top = np.floor(x), np.floor(y)
     across, down = x - left, y - top
     stride, size = width + 3, (width + 3) * (height + 3)
-    corner = (top.astype(np.int32) + 1) * stride + left.astype(np.int32) + 1
+    corner = (top.astype(np.intp) + 1) * stride + left.astype(np.intp) + 1
     flat = weight.ravel()
     values = (flat * flow[..., 0].ravel(), flat * flow[..., 1].ravel(), flat)
     total = np.zeros((3, size))
