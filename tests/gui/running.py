@@ -212,6 +212,24 @@ def test_panel_in_every_state() -> Steps:
     yield from picture("preferences")
 
 
+def test_strip_that_blender_renders_first() -> Steps:
+    yield from stage.new_film("rendered", engine="nearest")
+    stage.strip("Clip").use_reverse_frames = True
+    on_screen(lambda: bpy.ops.ed.undo_push(message="Reverse"))
+    yield from stage.press_shortcut()
+    yield until(stage.jobs, "the shortcut starts a job", 5)
+    job = stage.jobs()[0]
+    yield until(lambda: job.text.startswith("Rendering "), "another Blender renders")
+    yield from picture("rendering")
+    yield stage.job_ends()
+    assert {name: stage.layout()[name] for name in ("Clip", "Clip 4x")} == {"Clip": (2, 1, 31), "Clip 4x": (2, 31, 111)}
+    kept = [one for one in stage.scene().sequence_editor.strips if "lento_kept" in one]
+    assert [(one.mute, one.left_handle, one.right_handle) for one in kept] == [(True, 31, 51)]
+    yield from picture("rendered")
+    yield from stage.undo()
+    assert stage.layout() == stage.LAYOUT, stage.layout()
+
+
 def test_quitting_while_a_job_runs() -> Steps:
     """The last one: the session quits now, and run.py sees that no worker is left."""
     yield from stage.new_film("quit", factor=16.0)
