@@ -24,6 +24,9 @@ LOG_SCALE = 15.0
 """Of the logarithm that stands for linear light: 0 -> 0, 0.18 -> 0.47, 1 -> 1, 16 -> 1.98."""
 
 
+LEAST_ALPHA = np.float32(1 / 16)
+
+
 @dataclass(frozen=True)
 class Encoding:
     """What the numbers in an image mean."""
@@ -44,7 +47,8 @@ def to_float(image: Image, encoding: Encoding) -> Pixels:
     else:
         pixels = image.astype(np.float32)
     if encoding.linear:
-        pixels[..., :3] = _to_log(pixels[..., :3])
+        weight = _log_weight(pixels, encoding)
+        pixels[..., :3] = _to_log(np.divide(pixels[..., :3], weight, dtype=np.float32)) * weight
     if image.shape[2] == 4 and not encoding.premultiplied:
         pixels[..., :3] *= pixels[..., 3:]
     return pixels
@@ -61,7 +65,8 @@ def from_float(pixels: Pixels, encoding: Encoding, kind: np.dtype[Any]) -> Image
         pixels = np.concatenate([straight, alpha], axis=2)
     if encoding.linear:
         pixels = pixels.copy()
-        pixels[..., :3] = _from_log(pixels[..., :3])
+        weight = _log_weight(pixels, encoding)
+        pixels[..., :3] = _from_log(np.divide(pixels[..., :3], weight, dtype=np.float32)) * weight
     if kind == np.uint8:
         return to_uint8(pixels)
     if kind == np.uint16:
@@ -81,6 +86,17 @@ def to_uint16(pixels: Pixels) -> NDArray[np.uint16]:
     return cv2.addWeighted(pixels, 65535.0, pixels, 0.0, 0.0, dtype=cv2.CV_16U)
 
 
+def _log_weight(pixels: Pixels, encoding: Encoding) -> Pixels:
+    """What light is divided by before the logarithm, and multiplied with after it: its alpha where it is premultiplied.
+
+    The logarithm has to be that of the straight colour: that of a colour which fades out with its alpha would come back
+    darker. Not below LEAST_ALPHA, so that light without alpha (a flame's glow) stays.
+    """
+    if pixels.shape[2] == 4 and encoding.premultiplied:
+        return np.maximum(pixels[..., 3:], LEAST_ALPHA)
+    return np.ones((1, 1, 1), np.float32)
+
+
 def _to_log(light: Pixels) -> Pixels:
     return np.copysign(np.log1p(LOG_SCALE * np.abs(light)) / np.log1p(np.float32(LOG_SCALE)), light)
 
@@ -97,11 +113,13 @@ def decoded(frame: VideoFrame) -> Image:
 
     Blender repeats chroma samples up to full resolution and converts with the matrix and range that the file names,
     BT.601 where it names none, rounding accurately. libswscale's own upsampling sits between samples elsewhere, so
-    chroma is repeated here and the library only converts.
+    chroma is repeated here and the library only converts. Where the size is not a multiple of a chroma sample's,
+    Blender's samples are stretched by the library over the odd size, and so are ours.
     """
     if frame.format.name in SEMI_PLANAR:
         frame = frame.reformat(format=SEMI_PLANAR[frame.format.name])
-    if match := SUBSAMPLED.fullmatch(frame.format.name):
+    match = SUBSAMPLED.fullmatch(frame.format.name)
+    if match and not frame.width % _across(frame) and not frame.height % _down(frame):
         frame = _with_full_chroma(frame, f"{match[1]}444p{match[2]}")
     if _bits(frame) <= 8:
         return _converted(frame, "rgba" if _has_alpha(frame) else "rgb24")
@@ -128,7 +146,7 @@ def _converted(frame: VideoFrame, format_name: str) -> NDArray[Any]:
     return frame.reformat(format=format_name, interpolation=EXACT, threads=1).to_ndarray()
 
 
-EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+EXACT = Interpolation.POINT | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 SUBSAMPLED = re.compile(r"(yuva?j?)(?:420|422|440|411|410)p((?:\d+le)?)")
 """Planar formats with fewer chroma samples than pixels."""
 SEMI_PLANAR = {
@@ -141,18 +159,26 @@ def _with_full_chroma(frame: VideoFrame, format_name: str) -> VideoFrame:
     full = VideoFrame(frame.width, frame.height, format_name)
     full.colorspace, full.color_range = frame.colorspace, frame.color_range
     kind = np.uint16 if format_name.endswith("le") else np.uint8
-    # columns and rows of pixels that share a sample
-    across, down = 64 // frame.format.chroma_width(64), 64 // frame.format.chroma_height(64)
     for source, target in zip(frame.planes, full.planes, strict=True):
-        samples = _samples(source, kind)
+        known = samples(source, kind)
         if source.width != target.width or source.height != target.height:
-            size = (source.width * across, source.height * down)
-            samples = cv2.resize(samples, size, interpolation=cv2.INTER_NEAREST)
-        _samples(target, kind)[:] = samples[: target.height, : target.width]
+            size = (source.width * _across(frame), source.height * _down(frame))
+            known = cv2.resize(known, size, interpolation=cv2.INTER_NEAREST)
+        samples(target, kind)[:] = known[: target.height, : target.width]
     return full
 
 
-def _samples(plane: VideoPlane, kind: type[np.uint8] | type[np.uint16]) -> NDArray[Any]:
+def _across(frame: VideoFrame) -> int:
+    """Columns of pixels that share a chroma sample."""
+    return 64 // frame.format.chroma_width(64)
+
+
+def _down(frame: VideoFrame) -> int:
+    """Rows of pixels that share a chroma sample."""
+    return 64 // frame.format.chroma_height(64)
+
+
+def samples(plane: VideoPlane, kind: type[np.uint8] | type[np.uint16]) -> NDArray[Any]:
     """The plane's memory, (H, W); writing to it writes to the frame."""
     rows = np.frombuffer(memoryview(plane), kind).reshape(-1, plane.line_size // np.dtype(kind).itemsize)
     return rows[: plane.height, : plane.width]

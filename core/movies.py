@@ -48,11 +48,15 @@ class Movie:
             self.fps = Fraction(rate)
             # timestamps from one frame to the next
             self._step = 1 / (self.fps * self._stream.time_base)
+            if self._stream.codec_context is None:
+                raise InputError(
+                    f"{path} is in a codec that FFmpeg cannot decode: convert it, for example to ProRes or H.264."
+                )
             first = next(self._decode(), None)
             if first is None:
                 raise InputError(f"{path} holds no frame that can be decoded: the file is damaged or not complete.")
             self._first_pts = first.pts or 0
-            shown = _as_shown(first)
+            shown = _as_shown(first, path)
             self.size = (shown.shape[1], shown.shape[0])
             self.kind, self.has_alpha, self.encoding = shown.dtype, shown.shape[2] == 4, encoding_of(first)
             self.count = self._count()
@@ -75,16 +79,20 @@ class Movie:
         current: VideoFrame | None = None
         for frame in self._from(self._pts(start)):
             while current is not None and wanted < end and self._pts(wanted) < _pts_of(frame):
-                yield _as_shown(current)
+                yield _as_shown(current, self.path)
+                wanted += 1
+            current = frame
+            # at once, as Blender does: in a damaged stream the next one may be out of order
+            while wanted < end and self._pts(wanted) == _pts_of(frame):
+                yield _as_shown(frame, self.path)
                 wanted += 1
             if wanted >= end:
                 return
-            current = frame
         # the last frame stands until the end of the stream
         while current is not None and wanted < min(end, self.count):
             if wanted > self._slot(_pts_of(current)) + max(1, self._slots(current.duration or 0)):
                 break
-            yield _as_shown(current)
+            yield _as_shown(current, self.path)
             wanted += 1
         if wanted < end:
             raise InputError(
@@ -196,7 +204,16 @@ def _pts_of(frame: VideoFrame) -> int:
     return frame.pts
 
 
-def _as_shown(frame: VideoFrame) -> Image:
-    """The frame as it is shown: the rotation that phones write into the file is carried out."""
-    pixels = decoded(frame)
+def _as_shown(frame: VideoFrame, path: Path) -> Image:
+    """The frame as it is shown: the rotation that phones write into the file is carried out.
+
+    Raises InputError where its pixel format cannot be converted.
+    """
+    try:
+        pixels = decoded(frame)
+    except (av.error.FFmpegError, ValueError) as error:
+        raise InputError(
+            f"{path} has pixels in the format {frame.format.name}, which cannot be converted ({error}): convert the "
+            "movie, for example to ProRes or H.264."
+        ) from error
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))

@@ -4,6 +4,7 @@ from __future__ import annotations
 import random
 import shutil
 import struct
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from core.messages import InputError
+from core.movies import Movie
 from core.source import open_source
 from scripts.clips import draw, read_number, write_clip
 
@@ -111,6 +113,24 @@ def test_uneven_times_are_read_as_blender_reads_them(tmp_path: Path) -> None:
     times = [0, 43, 83, 117, 157, 197, 239, 283, 318, 362, 403, 442]
     # what Blender 4.5 and 5.2 show for this movie
     assert numbers(write_with_times(tmp_path / "a.mkv", times), 0, 12) == [0, 0, 1, 3, 4, 5, 6, 6, 8, 8, 9, 10]
+
+
+def test_a_frame_out_of_order_is_shown_as_blender_shows_it(tmp_path: Path) -> None:
+    # as in a phone's clip: what Blender 4.5 and 5.2 show for it depends on the order of decoding
+    path = write_with_times(tmp_path / "a.mkv", [0, 40, 80, 120, 160, 200, 240, 280])
+    with open_source(path) as source:
+        assert isinstance(source, Movie)
+        decode = source._decode
+
+        def shuffled() -> Iterator[av.VideoFrame]:
+            for frame in decode():
+                if frame.pts == 240:
+                    frame.pts = 90
+                yield frame
+
+        source._decode = shuffled  # type: ignore[method-assign]
+        assert [read_number(frame) for frame in source.frames(0, 8)] == [0, 1, 2, 3, 4, 5, 6, 7]
+        assert [read_number(frame) for frame in source.frames(4, 7)] == [4, 5, 6]
 
 
 def test_a_late_start_counts_from_the_first_frame(tmp_path: Path) -> None:
