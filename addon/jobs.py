@@ -50,7 +50,7 @@ class Running:
         """How far it is, for people."""
         if self.progress is None:
             return self.status
-        return f"{'Rendering ' if self.then else ''}{describe(self.progress)}"
+        return describe(self.progress)
 
     @property
     def share(self) -> float:

@@ -57,7 +57,12 @@ def _render(task: Task, messenger: Messenger) -> None:
     scene = bpy.data.scenes[task.scene]
     strip = scene.sequence_editor.strips_all[task.strip]
     messenger.send(Status(f"Rendering {task.strip} in Blender"))
-    _isolate(scene, strip)
+    metas = _metas_around(scene.sequence_editor.strips, strip)
+    _isolate(scene, strip, metas)
+    for meta in metas:
+        _neutralise(scene, meta, keep_modifiers=False)
+        compat.set_left(meta, min(compat.left(meta), task.start))
+        compat.set_right(meta, max(compat.right(meta), task.end))
     if strip.type not in SEE_BELOW:
         _neutralise(scene, strip, task.keep_modifiers)
     _set_up(scene, task)
@@ -70,11 +75,28 @@ def _render(task: Task, messenger: Messenger) -> None:
         bpy.ops.render.render(write_still=True, scene=scene.name)
         os.replace(output / f"part_{name}", output / name)
         rate = done / (time.monotonic() - began)
-        messenger.send(Progress(done, len(names), round(rate, 2), round((len(names) - done) / rate, 1)))
+        remaining = round((len(names) - done) / rate, 1)
+        messenger.send(Progress(done, len(names), round(rate, 2), remaining, "Rendering"))
 
 
-def _isolate(scene: Any, strip: Any) -> None:
-    """Mute every strip that the picture of this one does not need."""
+def _metas_around(strips: Any, strip: Any) -> list[Any]:
+    """The meta strips that `strip` lies in, the outermost first; none where it lies in `strips` itself."""
+    for meta in strips:
+        if meta.type == "META" and strip.name in meta.strips:
+            return [meta]
+        if meta.type == "META" and (inner := _metas_around(meta.strips, strip)):
+            return [meta, *inner]
+    return []
+
+
+def _isolate(scene: Any, strip: Any, metas: list[Any]) -> None:
+    """Mute every strip that the picture of this one does not need; `metas` are those around it."""
+    container = scene.sequence_editor
+    for meta in metas:
+        for other in container.strips:
+            other.mute = other != meta
+        container.channels[meta.channel].mute = False
+        container = meta
     needed = {strip.name}
     pending = [strip]
     while pending:
@@ -83,12 +105,12 @@ def _isolate(scene: Any, strip: Any) -> None:
             if other is not None and other.name not in needed:
                 needed.add(other.name)
                 pending.append(other)
-    for other in scene.sequence_editor.strips:
+    for other in container.strips:
         below = strip.type in SEE_BELOW and other.channel < strip.channel
         if other.name not in needed and not below:
             other.mute = True
     strip.mute = False
-    scene.sequence_editor.channels[strip.channel].mute = False
+    container.channels[strip.channel].mute = False
 
 
 def _neutralise(scene: Any, strip: Any, keep_modifiers: bool) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import bpy
 
-from ..core.job import Job, Placement
+from ..core.job import LIGHT_FORMATS, Job, Placement
 from ..core.messages import InputError
 from ..core.timing import frame_count
 from . import compat, jobs, prerender
@@ -182,10 +181,10 @@ def gather(scene: Any, strip: Any, marked: Range, placement: Placement, **chosen
 
 def _job_of_files(scene: Any, strip: Any, marked: Range, chosen: dict[str, Any]) -> Job:
     """For a strip that shows its files as they are."""
-    missing = next((path for path in media_files(strip) if not path.exists()), None)
-    if missing is not None:
+    media = media_file(strip)
+    if not media.exists():
         raise InputError(
-            f"The media of the strip {strip.name!r}, {missing}, is not there: find it first (File > External "
+            f"The media of the strip {strip.name!r}, {media}, is not there: find it first (File > External "
             "Data > Find Missing Files)."
         )
     shown_start = compat.trim_start(strip)
@@ -213,6 +212,11 @@ def _job_of_rendered(
     scene: Any, strip: Any, marked: Range, placement: Placement, chosen: dict[str, Any]
 ) -> tuple[Job, str, prerender.Task]:
     """For a strip that only Blender can show, and may show otherwise next time: every try has its own folder."""
+    if chosen["format"] not in LIGHT_FORMATS:
+        raise InputError(
+            f"The strip {strip.name!r} {prerender.reason(strip, placement.bake_modifiers)}, which Blender renders in "
+            f"floating point first, and {chosen['format']} cannot hold that: choose the format Automatic or OpenEXR."
+        )
     folder = f"{frames_folder()}{_file_name(strip.name)}-{uuid.uuid4().hex[:8]}"
     task = prerender.Task(
         scene=scene.name,
@@ -260,13 +264,11 @@ def media_of(strip: Any) -> str:
     return f"{strip.directory}{strip.elements[0].filename}" if strip.type == "IMAGE" else ""
 
 
-def media_files(strip: Any) -> Iterator[Path]:
-    """The movie; or the first and last image, which stand for the rest of a sequence."""
+def media_file(strip: Any) -> Path:
+    """The movie; or the first image: holes after it are held."""
     if strip.type == "MOVIE":
-        yield Path(absolute(strip.filepath))
-    else:
-        for element in (strip.elements[0], strip.elements[-1]):
-            yield Path(absolute(strip.directory), element.filename)
+        return Path(absolute(strip.filepath))
+    return Path(absolute(strip.directory), strip.elements[0].filename)
 
 
 def absolute(path: str) -> str:

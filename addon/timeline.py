@@ -116,8 +116,7 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
     Raises InputError, with nothing changed, where the source strip is gone or has changed, or no channel is free.
     """
     source, start = find(scene, request)
-    names = [frame["file"] for frame in result["frames"]]
-    end, length = start + len(request.marked), len(names)
+    end, length = start + len(request.marked), len(result["frames"])
     added = length - len(request.marked)
     strips = selection.container_of(scene, source)
     provenance = Provenance(
@@ -138,13 +137,16 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
     channel = source.channel
     if request.placement.placement == "overlay":
         channel = free_channel(scene, strips, channel + 1, start, start + length)
-    generated = new_image_strip(
-        scene, strips, f"{provenance.name} {request.job.factor}x", request.folder, names, channel, start
-    )
+    name = f"{provenance.name} {request.job.factor}x"
+    if "movie" in result:
+        generated = strips.new_movie(name, f"{request.folder}/{result['movie']}", channel, start)
+    else:
+        names = [frame["file"] for frame in result["frames"]]
+        generated = new_image_strip(scene, strips, name, request.folder, names, channel, start)
     # all that Blender might refuse comes before anything of the user's is touched
     try:
         copy_settings(source, generated, *_left_out(source, request))
-        if source.type == "MOVIE" and names[0].endswith(".exr"):
+        if source.type == "MOVIE" and generated.type == "IMAGE" and generated.elements[0].filename.endswith(".exr"):
             # Blender shows deep movies as premultiplied whatever the strip says, and images as the strip says
             generated.alpha_mode = "PREMUL"
         factor = float(Fraction(length, len(request.marked)))

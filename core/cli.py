@@ -195,7 +195,9 @@ def _print_plan(arguments: argparse.Namespace) -> int:
         job = _job(arguments, tell)
         source, _, frames = open_job(job, tell)
         with source:
-            print(json.dumps([frame.as_json(chosen_format(job, source).extension) for frame in frames], indent=1))
+            image_format, movie = chosen_format(job, source)
+            extension = "" if movie else image_format.extension
+            print(json.dumps([frame.as_json(extension) for frame in frames], indent=1))
     except Failure as failure:
         print(f"Error: {failure}", file=sys.stderr)
         return failure.code

@@ -87,7 +87,12 @@ FORMATS = (
     Choice("exr_dwaa", "OpenEXR DWAA", "Half floating point, small, with slight losses"),
     Choice("tiff", "TIFF", "8 or 16 bits a channel, lossless"),
     Choice("jpeg", "JPEG", "8 bits a channel, small, with losses, no transparency"),
+    Choice("ffv1", "Movie: FFV1", "A Matroska movie without losses, 8 or 16 bits a channel"),
+    Choice("prores", "Movie: ProRes", "A QuickTime movie in ProRes 4444, with slight losses"),
+    Choice("h264", "Movie: H.264", "An MP4 movie, 8 bits, small, with losses, no transparency"),
 )
+LIGHT_FORMATS = frozenset({"auto", "exr", "exr_dwaa"})
+"""Those that can hold scene-linear light: what EXR files hold, and what Blender renders."""
 DEVICES = (
     Choice("auto", "Automatic", "The fastest device that the engine can use"),
     Choice("cpu", "CPU", "The processor"),

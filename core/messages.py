@@ -6,7 +6,7 @@ Standard library only: Blender imports this module too.
 A record is an object with a "kind" and that kind's fields:
 
     {"kind": "status", "text": "Opening clip.mp4"}
-    {"kind": "progress", "done": 12, "total": 80, "fps": 9.3, "remaining": 7.3}
+    {"kind": "progress", "done": 12, "total": 80, "fps": 9.3, "remaining": 7.3, "phase": ""}
     {"kind": "warning", "text": "..."}
     {"kind": "error", "text": "...", "code": 2}
     {"kind": "done", "code": 0, "result": "/abs/path/result.json"}
@@ -68,6 +68,8 @@ class Progress:
     total: int
     fps: float
     remaining: float | None
+    phase: str = ""
+    """What is done to the frames where it is not the job's main work: "Rendering", "Encoding"."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ class Messenger:
 
 def describe(progress: Progress) -> str:
     """A progress record for people: "128/480 frames, 31.0 fps, 0:11 left"."""
-    text = f"{progress.done}/{progress.total} frames"
+    text = f"{progress.phase} {progress.done}/{progress.total} frames".lstrip()
     if progress.fps > 0:
         text += f", {progress.fps:.1f} fps"
     if progress.remaining is not None:

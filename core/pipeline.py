@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from .color import Encoding, from_float, to_float
+from .encode import MOVIES, MovieFormat, write_movie
 from .engines import Engine, Frame, create
-from .images import FORMATS, Format, Image
-from .job import Job
+from .images import FORMATS, Format, Image, read
+from .job import LIGHT_FORMATS, Job
 from .messages import Cancelled, Failure, InputError, Progress, Record, Status, Warning
 from .plan import HEADER_ERROR, OutputFrame, host_rate, make_plan, needed_frames
 from .sink import Sink
@@ -66,7 +67,8 @@ def run(job: Job, tell: Tell, cancel: threading.Event) -> Path:
     began = time.monotonic()
     tell(Status(f"Opening {job.source}"))
     source, rate, frames = open_job(job, tell)
-    with source, Sink(job, chosen_format(job, source)).opened() as sink:
+    image_format, movie = chosen_format(job, source)
+    with source, Sink(job, image_format, movie).opened() as sink:
         engine = create(job.engine)
         missing = sink.missing(frames)
         if len(missing) < len(frames):
@@ -76,7 +78,9 @@ def run(job: Job, tell: Tell, cancel: threading.Event) -> Path:
             for frame, pixels in _make(engine, source, missing, cancel):
                 write(frame, pixels)
         fps = job.host_fps or source.fps
-        return sink.write_result(
+        if movie and not sink.movie_is_written():
+            sink.write_movie(lambda path: _encode(path, movie, sink, frames, fps, source.encoding, tell, cancel))
+        result = sink.write_result(
             {
                 "engine": engine.info.id,
                 "device": "cpu",
@@ -88,21 +92,50 @@ def run(job: Job, tell: Tell, cancel: threading.Event) -> Path:
             },
             frames,
         )
+        if movie:
+            sink.remove_images(frames)
+        return result
 
 
-def chosen_format(job: Job, source: Source) -> Format:
-    """The format that the job names, or the plainest that holds all that the source's images hold.
+def chosen_format(job: Job, source: Source) -> tuple[Format, MovieFormat | None]:
+    """What to write the frames as, and the movie that is made of them where the job names one.
 
-    Raises InputError where the one that was chosen cannot hold the source's light or transparency.
+    The frames' format is the one that the job names, or, for "auto" and for a movie, the plainest that holds all that
+    the source's images hold. Raises InputError where the chosen one cannot hold the source's light or transparency.
     """
+    plainest = FORMATS["png" if source.kind == np.uint8 else "png16" if source.kind == np.uint16 else "exr"]
     if job.format == "auto":
-        return FORMATS["png" if source.kind == np.uint8 else "png16" if source.kind == np.uint16 else "exr"]
-    chosen = FORMATS[job.format]
-    if np.issubdtype(source.kind, np.floating) and not any(np.issubdtype(kind, np.floating) for kind in chosen.kinds):
+        return plainest, None
+    movie = MOVIES.get(job.format)
+    chosen = movie or FORMATS[job.format]
+    is_light = source.encoding.linear if movie else np.issubdtype(source.kind, np.floating)
+    if is_light and job.format not in LIGHT_FORMATS:
         raise InputError(f"format: {source.path} is in floating point, which {chosen.id} cannot hold: choose exr.")
     if source.has_alpha and not chosen.alpha:
         raise InputError(f"format: {source.path} has transparency, which {chosen.id} cannot hold: choose png.")
-    return chosen
+    return (plainest, movie) if movie else (FORMATS[job.format], None)
+
+
+def _encode(
+    path: Path,
+    movie: MovieFormat,
+    sink: Sink,
+    frames: Sequence[OutputFrame],
+    fps: Fraction,
+    encoding: Encoding,
+    tell: Tell,
+    cancel: threading.Event,
+) -> None:
+    meter = Meter(len(frames), 0, tell, "Encoding")
+
+    def images() -> Iterator[Image]:
+        for frame in frames:
+            if cancel.is_set():
+                raise Cancelled("Cancelled.")
+            yield read(sink.path_of(frame))
+            meter.count()
+
+    write_movie(path, movie, fps, encoding, images())
 
 
 def _make(
@@ -253,12 +286,13 @@ class Meter:
     total: int
     done: int
     tell: Tell
+    phase: str = ""
 
     def __post_init__(self) -> None:
         """Start the clock."""
         self._began = time.monotonic()
         self._already = self.done
-        self.tell(Progress(self.done, self.total, 0.0, None))
+        self.tell(Progress(self.done, self.total, 0.0, None, self.phase))
 
     def count(self) -> None:
         """One more frame is on the disk."""
@@ -266,4 +300,5 @@ class Meter:
         seconds = time.monotonic() - self._began
         fps = (self.done - self._already) / seconds if seconds > 0 else 0.0
         remaining = (self.total - self.done) / fps if fps > 0 else None
-        self.tell(Progress(self.done, self.total, round(fps, 2), None if remaining is None else round(remaining, 1)))
+        remaining = None if remaining is None else round(remaining, 1)
+        self.tell(Progress(self.done, self.total, round(fps, 2), remaining, self.phase))

@@ -32,8 +32,9 @@ class OutputFrame:
     t: Fraction
 
     def as_json(self, extension: str) -> dict[str, Any]:
-        """The frame's entry in result.json."""
-        return {"file": file_name(self.number, extension), "kind": self.kind, "source": self.source, "t": str(self.t)}
+        """The frame's entry in result.json; `extension` is that of its file, empty for a frame of a movie."""
+        file = {"file": file_name(self.number, extension)} if extension else {}
+        return {**file, "kind": self.kind, "source": self.source, "t": str(self.t)}
 
 
 def file_name(number: int, extension: str) -> str:

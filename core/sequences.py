@@ -72,6 +72,27 @@ def _without_holes(folder: Path, numbered: dict[int, str], warn: Warn) -> list[s
     return names
 
 
+def with_holes_held(folder: Path, files: Sequence[str], warn: Warn) -> list[str]:
+    """These files with the one before in the place of each that is not there; `warn` is told which those are.
+
+    Raises InputError where the first is missing.
+    """
+    names: list[str] = []
+    missing = []
+    for index, name in enumerate(files):
+        if (folder / name).exists():
+            names.append(name)
+        elif names:
+            names.append(names[-1])
+            missing.append(f"{name} (frame {index})")
+        else:
+            raise InputError(f"{folder / name}, the first image of the sequence, is not there: find it first.")
+    if missing:
+        some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        warn(f"{folder} lacks images of its sequence, {some}: for each, the image before it is held.")
+    return names
+
+
 class ImageSequence:
     """Image files, one a frame."""
 

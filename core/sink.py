@@ -5,6 +5,7 @@ A folder of frames:
 
     000001.png ...   contiguous
     .job             digest of the job that the folder belongs to, written before the first frame
+    slow.mkv         the frames as a movie, where the job asks for one; it takes the place of their files
     result.json      what every frame is, written after the last one
     .lock            held while a worker writes here; the operating system lets go of it when the worker ends
 """
@@ -20,21 +21,23 @@ from pathlib import Path
 from typing import IO, Any
 
 from . import png
+from .encode import MovieFormat
 from .images import READABLE, Format, Image
 from .job import Job
 from .messages import InputError
 from .plan import OutputFrame, file_name
 
-OWNER, RESULT, LOCK = ".job", "result.json", ".lock"
+OWNER, RESULT, LOCK, MOVIE = ".job", "result.json", ".lock", "slow"
 PART = ".part"
 
 
 class Sink:
     """The output folder of one job. Frames may be written from several threads."""
 
-    def __init__(self, job: Job, image_format: Format) -> None:
+    def __init__(self, job: Job, image_format: Format, movie: MovieFormat | None = None) -> None:
         self.folder = Path(job.output)
         self._format = image_format
+        self._movie = f"{MOVIE}{movie.extension}" if movie else ""
         self._job = job
 
     @contextmanager
@@ -66,15 +69,18 @@ class Sink:
                     f"{self.folder} holds the frames of another job (other media, range, factor or engine): choose "
                     "another folder, or delete this one if its frames are not needed."
                 )
-        elif any(path.suffix in READABLE for path in self.folder.iterdir()):
+        elif any(path.suffix in READABLE or path.name == self._movie for path in self.folder.iterdir()):
             raise InputError(
-                f"{self.folder} holds images that are not this job's: choose another folder, or an empty one."
+                f"{self.folder} holds images or a movie that are not this job's: choose another folder, or an empty "
+                "one."
             )
         else:
             self.write_file(OWNER, self._job.digest().encode())
 
     def missing(self, frames: Sequence[OutputFrame]) -> list[OutputFrame]:
         """Those of the job's frames that are not there yet, in order."""
+        if self.movie_is_written():
+            return []
         return [frame for frame in frames if not self._is_written(file_name(frame.number, self._format.extension))]
 
     def _is_written(self, name: str) -> bool:
@@ -93,9 +99,33 @@ class Sink:
             file_name(frame.number, self._format.extension), self._format.encode(self._format.converted(image))
         )
 
+    def path_of(self, frame: OutputFrame) -> Path:
+        """A frame's file."""
+        return self.folder / file_name(frame.number, self._format.extension)
+
+    def movie_is_written(self) -> bool:
+        """Whether the job's movie is complete."""
+        return bool(self._movie) and (self.folder / self._movie).exists()
+
+    def write_movie(self, write: Callable[[Path], None]) -> None:
+        """Have `write` write the job's movie aside and rename it, so that it is complete or absent."""
+        part = self.folder / f"{self._movie}{PART}"
+        try:
+            with self._explained(f"write {self._movie}"):
+                write(part)
+                os.replace(part, self.folder / self._movie)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def remove_images(self, frames: Sequence[OutputFrame]) -> None:
+        """Remove the frames' files: the movie has them."""
+        for frame in frames:
+            self.path_of(frame).unlink(missing_ok=True)
+
     def write_result(self, result: dict[str, Any], frames: Sequence[OutputFrame]) -> Path:
         """Write result.json with the entry of every frame; the job is then complete."""
-        result = {**result, "frames": [frame.as_json(self._format.extension) for frame in frames]}
+        extension, named = ("", {"movie": self._movie}) if self._movie else (self._format.extension, {})
+        result = {**result, **named, "frames": [frame.as_json(extension) for frame in frames]}
         self.write_file(RESULT, json.dumps(result, indent=1).encode())
         return self.folder / RESULT
 

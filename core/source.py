@@ -14,7 +14,7 @@ from .color import Encoding
 from .images import READABLE, Image
 from .messages import InputError
 from .movies import Movie
-from .sequences import ImageSequence, sequence_from, sequence_in
+from .sequences import ImageSequence, sequence_from, sequence_in, with_holes_held
 
 DEFAULT_SEQUENCE_FPS = Fraction(24)
 
@@ -61,7 +61,7 @@ def open_source(
     """
     path = Path(path)
     if files:
-        return ImageSequence(path, files, fps or DEFAULT_SEQUENCE_FPS)
+        return ImageSequence(path, with_holes_held(path, files, warn), fps or DEFAULT_SEQUENCE_FPS)
     if not path.exists():
         raise InputError(f"{path} does not exist: check the name, or find the missing file first.")
     if path.is_dir():

@@ -164,6 +164,22 @@ def test_restore_of_a_trimmed_image_strip(scene: Any, clips: Path) -> None:
         assert np.array_equal(picture, rendered(scene, frame)), frame
 
 
+def test_movie_in_the_place_of_the_range_and_back(scene: Any, clips: Path) -> None:
+    strip = add_movie(scene, clips / "clip.mp4")
+    strip.transform.offset_x = 25
+    before = {frame: rendered(scene, frame) for frame in (10, 11, 15, 20, 21, 48)}
+    slow(range=(11, 21), factor=4, format="ffv1")
+    made = scene.sequence_editor.active_strip
+    assert (made.type, made.filepath[-9:], made.transform.offset_x, times(made)) == ("MOVIE", "/slow.mkv", 25, (11, 51))
+    assert made.filepath.startswith("//lento/Clip-")
+    for old, new in ((10, 10), (11, 11), (15, 27), (20, 47), (21, 51), (48, 78)):
+        assert np.array_equal(before[old], rendered(scene, new)), old
+    assert bpy.ops.lento.restore() == {"FINISHED"}
+    assert sorted(layout(scene).values()) == [(2, 1, 11), (2, 11, 21), (2, 21, 49)]
+    for frame, picture in before.items():
+        assert np.array_equal(picture, rendered(scene, frame)), frame
+
+
 def test_restore_of_an_overlay_takes_it_away(scene: Any, clips: Path) -> None:
     add_movie(scene, clips / "clip.mp4")
     before = layout(scene)

@@ -84,7 +84,7 @@ def test_frames_of_another_job_are_never_written_over(tmp_path: Path) -> None:
 
 def test_images_of_nobody_are_never_written_over(tmp_path: Path) -> None:
     (tmp_path / "holiday.png").write_bytes(b"x")
-    with pytest.raises(InputError, match="holds images that are not this job's"), Sink(job(tmp_path)).opened():
+    with pytest.raises(InputError, match="holds images or a movie that are not this"), Sink(job(tmp_path)).opened():
         pass
     assert (tmp_path / "holiday.png").read_bytes() == b"x"
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -109,6 +110,62 @@ def test_holes_of_a_sequence_are_told(tmp_path: Path, clip: Path) -> None:
     assert warnings == [f"{out} lacks images of its sequence (3): for each, the image before it is held."]
 
 
+@pytest.mark.parametrize(("chosen", "name"), [("ffv1", "slow.mkv"), ("prores", "slow.mov"), ("h264", "slow.mp4")])
+def test_movie_takes_the_place_of_the_frames(clip: Path, tmp_path: Path, chosen: str, name: str) -> None:
+    arguments = (clip, "--output", tmp_path / "o", "--range", 0, 6, "--factor", 2, "--engine", "blend")
+    ended = core("slow", *arguments, "--format", chosen)
+    assert ended.returncode == 0, ended.stdout
+    assert "Encoding 12/12 frames" in ended.stdout
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [".job", ".lock", "result.json", name]
+    result = json.loads((tmp_path / "o" / "result.json").read_text())
+    assert (result["movie"], len(result["frames"])) == (name, 12)
+    assert result["frames"][1] == {"kind": "between", "source": 0, "t": "1/2"}
+    with open_source(tmp_path / "o" / name) as made, open_source(clip) as source:
+        assert (made.count, made.fps, made.size) == (12, 24, (320, 180))
+        kept = [frame / np.iinfo(frame.dtype).max * 255 for frame in made.frames(0, 12)][::2]
+        errors = [np.abs(one - two) for one, two in zip(kept, source.frames(0, 6), strict=True)]
+    assert np.max(errors) < 1e-9 if chosen == "ffv1" else np.mean(errors) < 3
+    before = (tmp_path / "o" / name).stat()
+    assert core("slow", *arguments, "--format", chosen).returncode == 0
+    assert (tmp_path / "o" / name).stat().st_mtime_ns == before.st_mtime_ns, "a finished movie was made again"
+
+
+def test_killed_while_it_encodes_it_goes_on(clip: Path, tmp_path: Path) -> None:
+    job = replace(job_for(clip, tmp_path / "o"), format="ffv1", engine="nearest")
+    process = start_job(job, tmp_path)
+    assert process.stdout is not None
+    for line in process.stdout:
+        record = decode(line)
+        if isinstance(record, Progress) and record.phase == "Encoding" and record.done > 20:
+            break
+    process.kill()
+    process.wait()
+    assert len(frames_in(tmp_path / "o")) == 160
+    assert not (tmp_path / "o" / "slow.mkv").exists()
+    process = start_job(job, tmp_path)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    phases = [record.phase for record in records(output) if isinstance(record, Progress)]
+    assert phases.count("") == 1, "frames were made again"
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [".job", ".lock", "result.json", "slow.mkv"]
+    with open_source(tmp_path / "o" / "slow.mkv") as made:
+        assert made.count == 160
+
+
+def test_cancelled_while_it_encodes(clip: Path, tmp_path: Path) -> None:
+    process = start_job(replace(job_for(clip, tmp_path / "o"), format="ffv1", engine="nearest"), tmp_path)
+    assert process.stdout is not None
+    for line in process.stdout:
+        record = decode(line)
+        if isinstance(record, Progress) and record.phase == "Encoding" and record.done > 20:
+            break
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 4
+    assert len(frames_in(tmp_path / "o")) == 160
+    assert not list((tmp_path / "o").glob("slow*"))
+
+
 def test_text_for_people(clip: Path, tmp_path: Path) -> None:
     ended = core("slow", clip, "--output", tmp_path / "o", "--range", 0, 4, "--engine", "nearest")
     assert "16/16 frames" in ended.stdout
@@ -194,6 +251,17 @@ def test_full_disk(clip: Path, small_disk: Path) -> None:
     done = frames_in(small_disk / "o")
     assert len(done) == 80
     assert {name: done[name] for name in kept} == kept
+
+
+def test_disk_that_fills_up_while_it_encodes(clip: Path, small_disk: Path) -> None:
+    arguments = ("slow", clip, "--output", small_disk / "o", "--range", 0, 12, "--factor", 1, "--format", "ffv1")
+    ended = core(*arguments)
+    assert ended.returncode == 2, ended.stdout
+    assert "is full: free some space and start again" in ended.stdout
+    assert not list((small_disk / "o").glob("slow*"))
+    assert len(frames_in(small_disk / "o")) == 12
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    assert core(*arguments).returncode == 0
 
 
 def start_job(job: Job, tmp_path: Path, *words: str) -> subprocess.Popen[str]:
