@@ -7,6 +7,7 @@ python -m scripts.clips OUT.mp4 [--frames 48] [--fps 24] [--size 320 180] [--cod
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -93,17 +94,31 @@ def write_clip(
     full_range: bool = False,
     alpha: bool = False,
     transfer: str | None = None,
+    times: Sequence[int] | None = None,
+    rotation: float = 0.0,
+    aspect: Fraction | None = None,
+    interlaced: bool = False,
 ) -> Path:
     """Write a movie of `draw`'s frames, with `tone` as its sound, and return its path.
 
     `matrix` is "bt709", "bt601" or None for a movie that does not say; `alpha` adds `draw_alpha`;
-    `transfer` "hlg" tags it as high dynamic range video (HEVC alone writes that).
+    `transfer` "hlg" tags it as high dynamic range video (HEVC alone writes that); `times` are when frames are shown, in
+    frames at `fps`, which may begin below 0 (an edit list in MP4 and MOV) or skip numbers; `rotation` in degrees is
+    written as phones write it; `aspect` is the shape of a pixel; `interlaced` frames hold two moments.
     """
     with av.open(str(path), "w") as container:
         video = cast(VideoStream, container.add_stream(codec, rate=fps))
         video.width, video.height, video.pix_fmt = *size, pixel_format
         if codec == "libx264":
             video.options = {"crf": "12", "g": "12"}
+        if rotation:
+            video.set_display_rotation(rotation)
+        if aspect:
+            video.codec_context.sample_aspect_ratio = aspect
+        if interlaced:
+            video.options = {"flags": "+ildct+ilme", "b:v": "4M"}
+        if codec == "libvpx" and alpha:
+            video.options = {"auto-alt-ref": "0"}  # without, the encoder refuses transparency
         if codec == "prores_ks" and alpha:
             video.options = {"profile": "4444"}
         if transfer == "hlg":
@@ -120,9 +135,14 @@ def write_clip(
         )
         for index in range(frames):
             image = draw(index, size)
+            if interlaced:
+                image[1::2] = draw(index + 1, size)[1::2]
             if alpha:
                 image = np.dstack([image, draw_alpha(index, size)])
-            container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgba" if alpha else "rgb24")))
+            frame = av.VideoFrame.from_ndarray(image, format="rgba" if alpha else "rgb24")
+            if times is not None:
+                frame.pts, frame.time_base = times[index], 1 / fps
+            container.mux(video.encode(frame))
         container.mux(video.encode())
         if audio is not None:
             interleaved = np.ascontiguousarray(tone(frames, fps).T.reshape(1, -1))

@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from scripts.in_blender import ROOT, WORKER, install_extension, new_file
+from scripts.in_blender import ROOT, WORKER, bpy, install_extension, new_file
+from scripts.manual import MEASURED
+
+Measured = Callable[[str, Sequence[Any], float], float]
+"""Notes the differences (of 65535) of a kind of source, with the most that they may be; returns the largest."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,6 +49,24 @@ def worker_python(*arguments: str) -> str:
 def scene(tmp_path: Path) -> Any:
     """A saved, empty file at 24 fps, 320x180, whose sequencer is the one that is edited."""
     return new_file(tmp_path / "shot.blend", (320, 180), 24.0)
+
+
+@pytest.fixture(scope="session")
+def measured() -> Iterator[Measured]:
+    """What is measured goes into build/, where scripts/manual.py takes the manual's table from."""
+    found: dict[str, dict[str, float]] = {}
+
+    def note(kind: str, differences: Sequence[Any], target: float) -> float:
+        most = float(max(difference.max() for difference in differences))
+        mean = float(np.mean([difference.mean() for difference in differences]))
+        row = found.setdefault(kind, {"max": 0.0, "mean": 0.0, "cases": 0, "target": target})
+        row["mean"] = (row["mean"] * row["cases"] + mean) / (row["cases"] + 1)
+        row["max"], row["cases"] = max(row["max"], most), row["cases"] + 1
+        return most
+
+    yield note
+    MEASURED.mkdir(parents=True, exist_ok=True)
+    (MEASURED / f"color-{bpy.app.version[0]}.{bpy.app.version[1]}.json").write_text(json.dumps(found, indent=1))
 
 
 @pytest.fixture(autouse=True)
