@@ -59,11 +59,24 @@ def check(scene: Any, strip: Any) -> None:
     if strip.type == "SCENE" and strip.scene in (scene, None):
         shown = "no scene" if strip.scene is None else "the scene that it is in"
         raise InputError(f"The scene strip {strip.name!r} shows {shown}: choose another scene for it.")
-    if strip.name not in scene.sequence_editor.strips:
+    if strip.type == "SCENE" and scene in _scenes_within(strip.scene):
         raise InputError(
-            f"The strip {strip.name!r} lies in a meta strip and has to be rendered first: take it out of there "
-            "(Strip > Meta > UnMeta Strip), or slow the meta strip itself."
+            f"The scene strip {strip.name!r} shows the scene {strip.scene.name!r}, whose own strips show the scene "
+            f"{scene.name!r} again: choose another scene for one of them."
         )
+
+
+def _scenes_within(scene: Any) -> set[Any]:
+    """The scenes that a scene's sequencer shows, and those that these show."""
+    found: set[Any] = set()
+    pending = [scene]
+    while pending:
+        editor = pending.pop().sequence_editor
+        for strip in editor.strips_all if editor else ():
+            if strip.type == "SCENE" and strip.scene is not None and strip.scene not in found:
+                found.add(strip.scene)
+                pending.append(strip.scene)
+    return found
 
 
 def size_of(scene: Any, strip: Any) -> tuple[int, int]:

@@ -17,7 +17,7 @@ import bpy
 import pytest
 
 from scripts.in_blender import edit
-from tests.addon.helpers import add_color, add_effect, add_images, add_movie, layout, lento, select
+from tests.addon.helpers import add_color, add_effect, add_images, add_movie, layout, lento, number_shown, select
 
 
 def state(scene: Any) -> Any:
@@ -59,18 +59,58 @@ def test_scene_strip_of_its_own_scene(scene: Any) -> None:
     refused(scene, "'Self' shows the scene that it is in: choose another scene")
 
 
+def test_scene_strips_that_show_each_other(scene: Any) -> None:
+    other, third = bpy.data.scenes.new("Other"), bpy.data.scenes.new("Third")
+    other.sequence_editor_create().strips.new_scene("On", third, 1, 1)
+    third.sequence_editor_create().strips.new_scene("Back", scene, 1, 1)
+    select(scene, scene.sequence_editor.strips.new_scene("It", other, 2, 1))
+    refused(scene, "'It' shows the scene 'Other', whose own strips show the scene 'Scene' again")
+
+
+def test_image_strip_with_holes_holds_the_image_before_and_says_so(
+    scene: Any, clips: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(clips / "seq", tmp_path / "seq")
+    add_images(scene, tmp_path / "seq")
+    for number in (5, 6, 23):
+        (tmp_path / "seq" / f"shot_{number:04d}.png").unlink()
+    assert bpy.ops.lento.slow_motion(engine="nearest", factor=2) == {"FINISHED"}
+    assert "shot_0005.png (frame 5), shot_0006.png (frame 6), shot_0023.png (frame 23)" in "".join(capfd.readouterr())
+    assert [number_shown(scene, 1 + 2 * index) for index in (3, 4, 5, 6, 7, 22, 23)] == [3, 4, 4, 4, 7, 22, 22]
+
+
+def test_image_strip_with_other_sizes(scene: Any, clips: Path, tmp_path: Path) -> None:
+    from tests.addon.conftest import worker_python
+
+    shutil.copytree(clips / "seq", tmp_path / "seq")
+    add_images(scene, tmp_path / "seq")
+    program = "import cv2, sys; p = sys.argv[1]; cv2.imwrite(p, cv2.resize(cv2.imread(p), (160, 90)))"
+    worker_python("-c", program, str(tmp_path / "seq" / "shot_0007.png"))
+    refused(scene, "shot_0007.png is 160x90 pixels of 8 bits, the first image 320x180")
+
+
+def test_codec_that_nobody_knows(scene: Any, tmp_path: Path) -> None:
+    from tests.addon.conftest import worker_python
+
+    path = tmp_path / "odd.mkv"
+    worker_python("-m", "scripts.clips", str(path), "--codec", "ffv1", "--silent")
+    add_movie(scene, path)
+    path.write_bytes(path.read_bytes().replace(b"V_FFV1", b"V_XYZ1").replace(b"FFV1", b"XYZ1"))
+    refused(scene, "odd.mkv is in a codec that FFmpeg cannot decode: convert it")
+
+
+def test_movie_formats_for_what_they_cannot_hold(scene: Any, clips: Path) -> None:
+    meta = scene.sequence_editor.strips.new_meta("Meta", 3, 1)
+    meta.strips.new_movie("Inner", str(clips / "clip.mp4"), 1, 1)
+    lento("addon.compat").set_right(meta, 49)
+    select(scene, meta)
+    refused(scene, "'Meta' is a meta strip, which Blender renders in floating point first", format="h264")
+
+
 def test_effect_of_other_strips_can_only_be_overlaid(scene: Any, clips: Path) -> None:
     strip = add_movie(scene, clips / "clip.mp4")
     select(scene, add_effect(scene, "Glow", "GLOW", 3, strip))
     refused(scene, "'Glow' is an effect of other strips .* choose the placement Overlay")
-
-
-def test_strip_in_a_meta_strip_that_has_to_be_rendered(scene: Any, clips: Path) -> None:
-    meta = scene.sequence_editor.strips.new_meta("Meta", 3, 1)
-    inner = meta.strips.new_movie("Inner", str(clips / "clip.mp4"), 1, 1)
-    inner.use_reverse_frames = True
-    select(scene, inner)
-    refused(scene, "'Inner' lies in a meta strip and has to be rendered first", strip="Inner", range=(5, 9))
 
 
 def test_still_image(scene: Any, clips: Path) -> None:

@@ -155,6 +155,30 @@ def test_mask_strip(scene: Any, clips: Path) -> None:
         assert different.sum() < 20
 
 
+def test_inside_of_meta_strips(scene: Any, clips: Path) -> None:
+    compat = lento("addon.compat")
+    outer = scene.sequence_editor.strips.new_meta("Outer", 3, 1)
+    middle = outer.strips.new_meta("Middle", 2, 1)
+    inner = middle.strips.new_movie("It", str(clips / "clip.mp4"), 2, 1)
+    beside = middle.strips.new_movie("Beside", str(clips / "clip.mp4"), 3, 1)
+    beside.transform.offset_y, beside.blend_type, beside.blend_alpha = 100, "ALPHA_OVER", 0.5
+    for meta in (middle, outer):
+        compat.set_right(meta, 30)
+    inner.use_reverse_frames = True
+    outer.transform.offset_x, middle.color_saturation = 20, 0.4
+    before = {frame: rendered(scene, frame) for frame in (START - 1, START, START + 2)}
+    beside.mute = True
+    alone = {frame: rendered(scene, frame) for frame in (START - 1, START, START + 2)}
+    beside.mute = False
+    assert bpy.ops.lento.slow_motion(strip="It", engine="nearest", range=(START, END), factor=2) == {"FINISHED"}
+    made = middle.strips["It 2x"]
+    assert (compat.left(made), compat.right(made)) == (START, START + 8)
+    assert np.abs(before[START] - rendered(scene, START)).max() <= 1.01 / 255
+    middle.strips["Beside"].mute = True
+    for old, new in ((START - 1, START - 1), (START, START), (START + 2, START + 4)):
+        assert np.abs(alone[old] - rendered(scene, new)).max() <= 1.01 / 255, old
+
+
 def test_modifiers_are_baked_in_on_request(scene: Any, clips: Path) -> None:
     strip = add_movie(scene, clips / "clip.mp4")
     strip.modifiers.new("Bright", "BRIGHT_CONTRAST").bright = 0.2
