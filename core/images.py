@@ -46,7 +46,9 @@ class Format:
                 return image.astype(np.uint16) * np.uint16(257)
             return ((image.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
         top = np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1
-        return (image.astype(np.float32) / np.float32(top)).astype(deepest)
+        # half a float tells 8 bits apart, and not 16
+        kind = self.kinds[0] if image.dtype == np.uint8 else deepest
+        return (image.astype(np.float32) / np.float32(top)).astype(kind)
 
 
 def _opencv(extension: str, *parameters: int) -> Callable[[Image], bytes]:
