@@ -30,7 +30,7 @@ from .messages import (
     Warning,
     claim_stdout,
 )
-from .timing import parse_factor
+from .timing import parse_factor, parse_knot
 
 
 class Parser(argparse.ArgumentParser):
@@ -61,10 +61,26 @@ def parser() -> Parser:
             help="source frames from 0, B not included; else the whole clip",
         )
         command.add_argument("--fps", type=_factor, metavar="F", help="frame rate of an image sequence (24)")
+        command.add_argument(
+            "--host-fps", type=_factor, metavar="F", help="frame rate that the result is played at; else the clip's own"
+        )
+        command.add_argument(
+            "--speed",
+            nargs="+",
+            type=_knot,
+            metavar="FRAME:SPEED",
+            help="points of a speed curve, such as 0:100%% 24:25%%",
+        )
+        command.add_argument(
+            "--cut-at", nargs="+", type=int, default=(), metavar="N", help="frames that begin a new shot"
+        )
+        command.add_argument("--no-cut-at", nargs="+", type=int, default=(), metavar="N", help="frames that do not")
         for field, spec in options(Job):
             named: dict[str, Any] = {"help": f"{spec.help} ({field.default})", "default": field.default}
             if isinstance(field.default, Fraction):
                 named |= {"type": _factor, "metavar": "F"}
+            elif isinstance(field.default, int):
+                named |= {"type": int, "metavar": "N"}
             else:
                 named |= {"choices": [choice.id for choice in spec.choices]}
             command.add_argument(f"--{field.name.replace('_', '-')}", **named)
@@ -84,6 +100,13 @@ def parser() -> Parser:
 def _factor(text: str) -> Fraction:
     try:
         return parse_factor(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _knot(text: str) -> tuple[Fraction, Fraction]:
+    try:
+        return parse_knot(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
@@ -167,34 +190,47 @@ def _job(arguments: argparse.Namespace, tell: Callable[[Record], None]) -> Job:
             return Job.from_json(Path(arguments.job).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"The job file {arguments.job} cannot be read ({error}).") from error
+    from .sound import has_sound
     from .source import open_source
 
     path = Path(os.path.abspath(arguments.input))
     # opened to know its length, and which files a sequence has
     with open_source(path, fps=arguments.fps, warn=lambda text: tell(Warning(text))) as source:
         start, end = arguments.range or (0, source.count)
+        sounds = ((str(source.path), start / source.fps, source.fps),) if has_sound(source.path) else ()
+        chosen = {field.name: getattr(arguments, field.name) for field, _ in options(Job)}
+        if arguments.speed:
+            chosen["time"] = "curve"
+        if arguments.host_fps and chosen["time"] == "factor":
+            chosen["factor"] *= arguments.host_fps / source.fps
     return Job(
         source=str(source.path),
         files=source.files,
         fps=arguments.fps,
+        host_fps=arguments.host_fps,
         start=start,
         end=end,
+        speeds=tuple(arguments.speed or ()),
+        cuts_at=tuple(arguments.cut_at),
+        no_cuts_at=tuple(arguments.no_cut_at),
+        sounds=sounds,
         output=os.path.abspath(arguments.output or os.curdir),
-        **{field.name: getattr(arguments, field.name) for field, _ in options(Job)},
+        **chosen,
     )
 
 
 def _print_plan(arguments: argparse.Namespace) -> int:
     """The frames of result.json on standard output; an error is a sentence on standard error."""
     try:
-        from .pipeline import chosen_format, open_job
+        from .pipeline import chosen_format, open_job, plan_job
 
         def tell(record: Record) -> None:
             print(getattr(record, "text", ""), file=sys.stderr)
 
         job = _job(arguments, tell)
-        source, _, frames = open_job(job, tell)
+        source, rate, times = open_job(job, tell)
         with source:
+            frames = plan_job(job, source, rate, times, lambda record: None, threading.Event())
             image_format, movie = chosen_format(job, source)
             extension = "" if movie else image_format.extension
             print(json.dumps([frame.as_json(extension) for frame in frames], indent=1))

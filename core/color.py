@@ -75,6 +75,36 @@ def from_float(pixels: Pixels, encoding: Encoding, kind: np.dtype[Any]) -> Image
     return np.clip(pixels, -limit, limit).astype(kind)
 
 
+def to_light(image: Image, encoding: Encoding) -> Pixels:
+    """An image as linear light, premultiplied: what may be averaged as a camera's sensor does."""
+    pixels = to_float(image, encoding)
+    if encoding.linear:
+        weight = _log_weight(pixels, encoding)
+        pixels[..., :3] = _from_log(np.divide(pixels[..., :3], weight, dtype=np.float32)) * weight
+    else:
+        pixels[..., :3] = np.where(
+            pixels[..., :3] <= 0.04045,
+            pixels[..., :3] / 12.92,
+            ((np.maximum(pixels[..., :3], 0) + 0.055) / 1.055) ** 2.4,
+        )
+    return pixels
+
+
+def from_light(light: Pixels, encoding: Encoding, kind: np.dtype[Any]) -> Image:
+    """What `to_light` made, back in the source's type and encoding."""
+    pixels = light.copy()
+    if encoding.linear:
+        weight = _log_weight(pixels, encoding)
+        pixels[..., :3] = _to_log(np.divide(pixels[..., :3], weight, dtype=np.float32)) * weight
+    else:
+        pixels[..., :3] = np.where(
+            pixels[..., :3] <= 0.0031308,
+            pixels[..., :3] * 12.92,
+            1.055 * np.maximum(pixels[..., :3], 0) ** (1 / 2.4) - 0.055,
+        )
+    return from_float(pixels, encoding, kind)
+
+
 def to_uint8(pixels: Pixels) -> NDArray[np.uint8]:
     """(H, W, C) in 0..1 -> 0..255, rounded to the nearest and clipped."""
     # OpenCV's saturating conversion rounds, clips and runs on all cores in one pass

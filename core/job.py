@@ -20,7 +20,7 @@ from typing import Any
 
 from . import __version__
 from .messages import InputError
-from .timing import parse_factor
+from .timing import Knots, parse_factor
 
 SCHEMA = 1
 
@@ -93,6 +93,35 @@ FORMATS = (
 )
 LIGHT_FORMATS = frozenset({"auto", "exr", "exr_dwaa"})
 """Those that can hold scene-linear light: what EXR files hold, and what Blender renders."""
+TIMES = (
+    Choice("factor", "Factor", "Slower by a factor"),
+    Choice("fit", "Length", "As slow, or as fast, as a length in frames asks for"),
+    Choice("curve", "Speed Curve", "At the speed that the strip's keyframes on Speed draw"),
+    Choice("smooth", "Smooth", "As long as before, with the frames that the playing rate can show"),
+)
+EASES = (
+    Choice("none", "None", "One speed all through"),
+    Choice("in", "In", "Begins at normal speed"),
+    Choice("out", "Out", "Ends at normal speed"),
+    Choice("both", "In and Out", "Begins and ends at normal speed"),
+)
+CUTS = (
+    Choice("hold", "Hold", "Found, and never mixed: the earlier shot is held to the middle, the later one from there"),
+    Choice("fade", "Cross-Fade", "Found, and cross-faded"),
+    Choice("ignore", "Ignore", "Not looked for; only markers named cut count"),
+)
+REPEATS = (
+    Choice("auto", "Automatic", "Replaced by real motion where they come regularly"),
+    Choice("on", "Replace", "Replaced by real motion"),
+    Choice("off", "Keep", "Kept as they are"),
+)
+SOUNDS = (
+    Choice("auto", "Automatic", "As with Keep Pitch where the clip has sound"),
+    Choice("stretch", "Keep Pitch", "Stretched with the picture, at its pitch"),
+    Choice("tape", "Tape", "Stretched with the picture; the pitch falls as on a slow tape"),
+    Choice("mute", "Mute", "No sound over the range"),
+    Choice("keep", "Leave Alone", "The sound plays on at normal speed, and pauses until the range is over"),
+)
 DEVICES = (
     Choice("auto", "Automatic", "The fastest device that the engine can use"),
     Choice("cpu", "CPU", "The processor"),
@@ -130,14 +159,56 @@ class Job:
     """Length of the whole media as the host counts it. A host may play a movie of another frame rate in the movie's own
     time and count in its own frames: the worker sees it by this length. All frame numbers of the job are then the
     host's."""
+    retimed: Fraction | None = None
+    """Where the host plays the whole media at another, constant speed: the length in host frames that it gives to it,
+    measured to the media's last frame, or with `retimed_to_end` to its end."""
+    retimed_to_end: bool = False
+    speeds: Knots = ()
+    """For the time "curve": speeds (1 = as recorded) at output frames from 0; see timing.TimeMap."""
+    cuts_at: tuple[int, ...] = ()
+    """Frames that begin a new shot for certain, in frames as the job counts."""
+    no_cuts_at: tuple[int, ...] = ()
+    """Frames that do not, whatever is found."""
+    sounds: tuple[tuple[str, Fraction, Fraction], ...] = ()
+    """Sound files that play along, each with the time in seconds of the file at which the range begins, and how many of
+    the frames that the job counts make a second of it."""
+    time: str = option("factor", label="Time", help="What sets the speed", choices=TIMES)
     factor: Fraction = option(
         Fraction(4),
         label="Factor",
-        help="How many times slower: any decimal or fraction from 1 up",
-        minimum=Fraction(1),
+        help="How many times slower: any decimal or fraction; below 1 it is faster",
+        minimum=Fraction(1, 100),
         maximum=Fraction(1000),
         usual_maximum=Fraction(16),
     )
+    length: int = option(
+        100,
+        label="Length",
+        help="Frames that the range shall last",
+        minimum=Fraction(1),
+        maximum=Fraction(1_000_000),
+        usual_maximum=Fraction(1000),
+    )
+    ease: str = option("none", label="Ease", help="Ends of the range that run into normal speed", choices=EASES)
+    ramp: int = option(
+        12,
+        label="Ramp",
+        help="Frames over which the speed changes at an eased end",
+        minimum=Fraction(1),
+        maximum=Fraction(100_000),
+        usual_maximum=Fraction(100),
+    )
+    cuts: str = option("hold", label="Cuts", help="What becomes of cuts inside the range", choices=CUTS)
+    repeats: str = option("auto", label="Repeated Frames", help="What becomes of repeated frames", choices=REPEATS)
+    shutter: Fraction = option(
+        Fraction(0),
+        label="Shutter",
+        help="Motion blur: degrees of a turn for which the shutter is open; 0: none",
+        minimum=Fraction(0),
+        maximum=Fraction(360),
+        usual_maximum=Fraction(360),
+    )
+    sound: str = option("auto", label="Sound", help="What becomes of the sound over the range", choices=SOUNDS)
     engine: str = option("flow", label="Engine", help="What makes the frames in between", choices=ENGINES)
     format: str = option("auto", label="Format", help="What the frames are written as", choices=FORMATS)
     device: str = option("auto", label="Device", help="Where the engine runs", choices=DEVICES)
@@ -150,12 +221,21 @@ class Job:
                 raise JobError(f"{name}: {path!r} is not an absolute path.")
         if not all(isinstance(name, str) and name for name in self.files):
             raise JobError("files: every entry must be a file name.")
-        for name in ("start", "end", "shown_start", "shown_end", "host_length"):
+        for name in ("start", "end", "shown_start", "shown_end", "host_length", "length", "ramp"):
             value = getattr(self, name)
             if value is None and name not in ("start", "end"):
                 continue
-            if not isinstance(value, int) or isinstance(value, bool):
+            if not _is_whole(value):
                 raise JobError(f"{name}: {value!r} is not a whole number of frames.")
+        for name in ("cuts_at", "no_cuts_at"):
+            if not all(map(_is_whole, getattr(self, name))):
+                raise JobError(f"{name}: every entry must be a whole number.")
+        for name, kinds in (("speeds", (Fraction, Fraction)), ("sounds", (str, Fraction, Fraction))):
+            for entry in getattr(self, name):
+                if len(entry) != len(kinds) or not all(map(isinstance, entry, kinds)):
+                    raise JobError(f"{name}: {entry!r} is not made of {', '.join(kind.__name__ for kind in kinds)}.")
+        if self.time == "curve" and not self.speeds:
+            raise JobError("speeds: the time 'curve' needs the speeds that it runs through.")
         if self.end - self.start < 2:
             raise JobError(
                 f"start, end: the range {self.start} to {self.end} holds {max(0, self.end - self.start)} frames; "
@@ -165,10 +245,12 @@ class Job:
             raise JobError(f"shown_end: {self.shown_end} is not after shown_start, {self.shown_start}.")
         if not isinstance(self.factor, Fraction):
             raise JobError(f"factor: {self.factor!r} is not a number such as 4, 2.5 or 7/3.")
-        for name in ("fps", "host_fps"):
+        if not isinstance(self.shutter, Fraction):
+            raise JobError(f"shutter: {self.shutter!r} is not a number of degrees.")
+        for name in ("fps", "host_fps", "retimed"):
             rate = getattr(self, name)
             if rate is not None and not (isinstance(rate, Fraction) and rate > 0):
-                raise JobError(f"{name}: {rate!r} is not a frame rate.")
+                raise JobError(f"{name}: {rate!r} is not a number above 0.")
         for declared, spec in options(Job):
             spec.check(declared.name, getattr(self, declared.name))
 
@@ -176,8 +258,7 @@ class Job:
         """The job as JSON text; fractions are written as "7/3"."""
         data: dict[str, Any] = {"schema": SCHEMA}
         for declared in fields(self):
-            value = getattr(self, declared.name)
-            data[declared.name] = str(value) if isinstance(value, Fraction) else value
+            data[declared.name] = _plain(getattr(self, declared.name))
         return json.dumps(data, indent=1)
 
     @classmethod
@@ -199,16 +280,23 @@ class Job:
         for name in data:
             if name not in known:
                 raise JobError(f"{name}: there is no such field in a job.")
-        for name in ("factor", "fps", "host_fps"):
-            if isinstance(data.get(name), (str, int)) and not isinstance(data[name], bool):
-                try:
-                    data[name] = parse_factor(str(data[name]))
-                except ValueError as error:
-                    raise JobError(f"{name}: {error}.") from error
-        files = data.get("files", [])
-        if not isinstance(files, list):
-            raise JobError(f"files: {files!r} is not a list of file names.")
-        data["files"] = tuple(files)
+        for name in ("factor", "fps", "host_fps", "retimed", "shutter"):
+            if name in data:
+                data[name] = _number(name, data[name])
+        for name in ("files", "cuts_at", "no_cuts_at", "speeds", "sounds"):
+            if not isinstance(data.get(name, []), list):
+                raise JobError(f"{name}: {data[name]!r} is not a list.")
+            data[name] = tuple(data.get(name, []))
+        try:
+            data["speeds"] = tuple(
+                (_number("speeds", time), _number("speeds", speed)) for time, speed in data["speeds"]
+            )
+            data["sounds"] = tuple(
+                tuple(_number("sounds", part) if at else part for at, part in enumerate(entry))
+                for entry in data["sounds"]
+            )
+        except (TypeError, ValueError) as error:
+            raise JobError("speeds, sounds: every entry must be a list.") from error
         for name in ("source", "output", "start", "end"):
             if name not in data:
                 raise JobError(f"{name}: missing from the job.")
@@ -221,6 +309,27 @@ class Job:
         """
         told = {**json.loads(self.to_json()), "output": None, "version": __version__, "media": media_stamp(self)}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(name: str, value: Any) -> Any:
+    """A fraction that JSON carries as text; anything that is none is left for the check of the field."""
+    if not isinstance(value, (str, int)) or isinstance(value, bool):
+        return value
+    try:
+        return parse_factor(str(value))
+    except ValueError as error:
+        raise JobError(f"{name}: {error}.") from error
+
+
+def _plain(value: Any) -> Any:
+    """A field's value as JSON can hold it."""
+    if isinstance(value, Fraction):
+        return str(value)
+    return [_plain(entry) for entry in value] if isinstance(value, tuple) else value
 
 
 PLACEMENTS = (

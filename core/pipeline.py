@@ -12,21 +12,24 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from .color import Encoding, from_float, to_float
+from .analysis import REACH, Analysis, look_at
+from .color import Encoding, from_float, from_light, to_float, to_light
 from .encode import MOVIES, MovieFormat, write_movie
 from .engines import Engine, Frame, create
 from .images import FORMATS, Format, Image, read
 from .job import LIGHT_FORMATS, Job
 from .messages import Cancelled, Failure, InputError, Progress, Record, Status, Warning
-from .plan import HEADER_ERROR, OutputFrame, host_rate, make_plan, needed_frames
+from .plan import HEADER_ERROR, OutputFrame, host_rate, make_plan, needed_frames, time_map
 from .sink import Sink
 from .source import Source, open_source
+from .timing import TimeMap
 
 READ_AHEAD = 3
 """Source frames that wait for the engine, at the most."""
@@ -37,10 +40,10 @@ WRITE_BEHIND = 4
 Tell = Callable[[Record], None]
 
 
-def open_job(job: Job, tell: Tell) -> tuple[Source, Fraction, list[OutputFrame]]:
-    """The job's media, opened; its frames per frame that the job counts in (see `host_rate`); the plan.
+def open_job(job: Job, tell: Tell) -> tuple[Source, Fraction, TimeMap]:
+    """The job's media, opened; its frames per frame that the job counts in (see `host_rate`); the job's time map.
 
-    Raises InputError where the media cannot be read or the range does not lie in it.
+    Raises InputError where the media cannot be read, the range does not lie in it, or the time cannot be.
     """
     source = open_source(job.source, job.files, job.fps, lambda text: tell(Warning(text)))
     try:
@@ -52,10 +55,34 @@ def open_job(job: Job, tell: Tell) -> tuple[Source, Fraction, list[OutputFrame]]
                 f"The range {job.start} to {job.end} lies outside of {job.source}, which has {source.count} frames "
                 f"(0 to {source.count}): choose a range inside, or check that the file is complete."
             )
-        return source, rate, make_plan(job, source.count, rate)
+        return source, rate, time_map(job, rate, source.fps)
     except BaseException:
         source.__exit__(None, None, None)
         raise
+
+
+def plan_job(
+    job: Job, source: Source, rate: Fraction, times: TimeMap, tell: Tell, cancel: threading.Event
+) -> list[OutputFrame]:
+    """Every output frame, after a look at the pictures for cuts and repeated frames where the job wants that.
+
+    Nothing is looked at where nothing that could be found would change the plan.
+    """
+    plan = make_plan(job, source.count, rate, times)
+    samples = [sample for frame in plan for sample in frame.samples]
+    cuts = job.cuts != "ignore"
+    mixed = any(sample.kind == "between" for sample in samples)
+    if job.repeats == "off" and not (mixed and (cuts or job.cuts_at)):
+        return plan
+    needed = needed_frames(samples)
+    looked = range(max(0, needed.start - REACH), min(source.count, needed.stop + REACH))
+    analysis = Analysis(cuts, job.repeats != "off")
+    meter = Meter(len(looked), 0, tell, "Analysing")
+    with _reading(source, looked, cancel) as read:
+        for _, image in read:
+            analysis.add(look_at(image, source.encoding))
+            meter.count()
+    return make_plan(job, source.count, rate, times, analysis.findings(job, looked.start, rate))
 
 
 def run(job: Job, tell: Tell, cancel: threading.Event) -> Path:
@@ -66,18 +93,20 @@ def run(job: Job, tell: Tell, cancel: threading.Event) -> Path:
     """
     began = time.monotonic()
     tell(Status(f"Opening {job.source}"))
-    source, rate, frames = open_job(job, tell)
+    source, rate, times = open_job(job, tell)
     image_format, movie = chosen_format(job, source)
     with source, Sink(job, image_format, movie).opened() as sink:
+        fps = job.host_fps or source.fps
+        sounds = _write_sounds(job, sink, times, fps, tell)
+        frames = plan_job(job, source, rate, times, tell, cancel)
         engine = create(job.engine)
         missing = sink.missing(frames)
         if len(missing) < len(frames):
             tell(Status(f"{len(frames) - len(missing)} of {len(frames)} frames are there already"))
         meter = Meter(len(frames), len(frames) - len(missing), tell)
         with _writing(sink, meter) as write:
-            for frame, pixels in _make(engine, source, missing, cancel):
+            for frame, pixels in make_frames(engine, source, missing, cancel):
                 write(frame, pixels)
-        fps = job.host_fps or source.fps
         if movie and not sink.movie_is_written():
             sink.write_movie(lambda path: _encode(path, movie, sink, frames, fps, source.encoding, tell, cancel))
         result = sink.write_result(
@@ -88,6 +117,8 @@ def run(job: Job, tell: Tell, cancel: threading.Event) -> Path:
                 "fps": f"{fps.numerator}/{fps.denominator}",
                 "rate": str(rate),
                 "size": list(source.size),
+                "time": times.as_json(),
+                "sounds": sounds,
                 "seconds": round(time.monotonic() - began, 3),
             },
             frames,
@@ -95,6 +126,40 @@ def run(job: Job, tell: Tell, cancel: threading.Event) -> Path:
         if movie:
             sink.remove_images(frames)
         return result
+
+
+def _write_sounds(job: Job, sink: Sink, times: TimeMap, fps: Fraction, tell: Tell) -> list[str]:
+    """Stretch the job's sounds and write them beside the frames; their names, none where they are left alone.
+
+    Raises InputError where sound was asked for and there is none.
+    """
+    if job.sound in ("mute", "keep"):
+        return []
+    if not job.sounds:
+        if job.sound == "auto":
+            return []
+        raise InputError(
+            f"sound: {job.source} has no sound to stretch beside it: connect a sound strip, or choose the sound "
+            "Automatic, Mute or Leave Alone."
+        )
+    from . import sound  # here: only who works with sound needs it
+
+    if job.sound != "tape" and not sound.keeps_pitch_well():
+        tell(
+            Warning(
+                "The worker's Python has no pedalboard, so FFmpeg stretches the sound: it may be off by two frames at "
+                "factors such as 4. Install the packages in core/requirements/worker.txt for the better way."
+            )
+        )
+    names = []
+    for number, (path, start, per_second) in enumerate(job.sounds, start=1):
+        name = f"sound-{number}.wav"
+        if not (sink.folder / name).exists():
+            tell(Status(f"Stretching the sound of {path}"))
+            made = sound.stretched(Path(path), start, per_second, times, fps, keep_pitch=job.sound != "tape")
+            sink.write_file(name, sound.wav(made))
+        names.append(name)
+    return names
 
 
 def chosen_format(job: Job, source: Source) -> tuple[Format, MovieFormat | None]:
@@ -138,19 +203,48 @@ def _encode(
     write_movie(path, movie, fps, encoding, images())
 
 
-def _make(
+def make_frames(
     engine: Engine, source: Source, missing: Sequence[OutputFrame], cancel: threading.Event
 ) -> Iterator[tuple[OutputFrame, Image]]:
-    """Every missing frame with its pixels, in order."""
-    with _reading(source, needed_frames(missing), cancel) as read:
+    """Every missing frame with its pixels.
+
+    In the order of the source, whatever the order of playing: so the source is read once, forwards, also for what is
+    played backwards, and a moment that several frames show is made once.
+    """
+    wanted: dict[tuple[int, int], dict[Fraction, list[OutputFrame]]] = {}
+    kinds: dict[tuple[int, int, Fraction], str] = {}
+    for frame in missing:
+        for sample in frame.samples:
+            key = (sample.source, sample.after)
+            moment = sample.t if sample.after > sample.source else Fraction(0)
+            wanted.setdefault(key, {}).setdefault(moment, []).append(frame)
+            kinds[*key, moment] = sample.kind
+    exposures: dict[int, Exposure] = {}
+    needed = needed_frames([sample for frame in missing for sample in frame.samples])
+    with _reading(source, needed, cancel) as read:
         window = _Window(read, source.encoding)
-        for index, group in groupby(missing, key=lambda frame: frame.source):
-            window.forget_before(index)
-            between = _Pair(engine, window, index)
-            for frame in group:
+        for first, after in sorted(wanted):
+            window.forget_before(first)
+            between = _Pair(engine, window, first, after)
+            for moment, frames in sorted(wanted[first, after].items()):
                 if cancel.is_set():
                     raise Cancelled("Cancelled.")
-                yield frame, between.at(float(frame.t)) if frame.kind == "between" else window.image(index)
+                kind = kinds[first, after, moment]
+                image = (
+                    between.at(float(moment))
+                    if kind == "between"
+                    else between.fade(float(moment))
+                    if kind == "fade"
+                    else window.image(first)
+                )
+                for frame in frames:
+                    if not frame.shutter:
+                        yield frame, image
+                        continue
+                    exposure = exposures.setdefault(frame.number, Exposure(len(frame.shutter), source.encoding))
+                    if exposure.add(image):
+                        del exposures[frame.number]
+                        yield frame, exposure.image()
 
 
 class _Window:
@@ -161,11 +255,13 @@ class _Window:
         self.encoding = encoding
         self._images: dict[int, Image] = {}
         self._frames: dict[int, Frame] = {}
+        self._lowest = 0
 
     def image(self, index: int) -> Image:
         while index not in self._images:
             number, image = next(self._read)
-            self._images[number] = image
+            if number >= self._lowest:
+                self._images[number] = image
         return self._images[index]
 
     def frame(self, index: int) -> Frame:
@@ -174,6 +270,8 @@ class _Window:
         return self._frames[index]
 
     def forget_before(self, index: int) -> None:
+        """Frames before `index` are not asked for any more."""
+        self._lowest = index
         kept: dict[int, Any]
         for kept in (self._images, self._frames):
             for old in [number for number in kept if number < index]:
@@ -181,18 +279,18 @@ class _Window:
 
 
 class _Pair:
-    """Frame `index` and the one after it, and what the engine made of the two so far."""
+    """Two source frames, and what the engine made of the two so far."""
 
-    def __init__(self, engine: Engine, window: _Window, index: int) -> None:
-        self._engine, self._window, self._index = engine, window, index
+    def __init__(self, engine: Engine, window: _Window, first: int, after: int) -> None:
+        self._engine, self._window, self._first, self._after = engine, window, first, after
         self._state: Any = None
 
     def at(self, t: float) -> Image:
         """The frame at timestep `t`. Between two equal frames there is nothing but that frame, whatever the engine."""
-        first, second = self._window.image(self._index), self._window.image(self._index + 1)
+        first, second = self._window.image(self._first), self._window.image(self._after)
         if np.array_equal(first, second):
             return first
-        a, b = self._window.frame(self._index), self._window.frame(self._index + 1)
+        a, b = self._window.frame(self._first), self._window.frame(self._after)
         try:
             if self._state is None:
                 self._state = self._engine.prepare(a, b)
@@ -201,11 +299,39 @@ class _Pair:
             raise
         except Exception as error:
             raise Failure(
-                f"The engine {self._engine.info.id!r} failed between source frames {self._index} and {self._index + 1} "
+                f"The engine {self._engine.info.id!r} failed between source frames {self._first} and {self._after} "
                 f"({type(error).__name__}: {error}). Finished frames are kept; try another engine, and please report "
                 "this with the log."
             ) from error
         return from_float(pixels, self._window.encoding, first.dtype)
+
+    def fade(self, t: float) -> Image:
+        """The cross-fade at `t`, as it is wanted at cuts."""
+        a, b = self._window.frame(self._first).pixels, self._window.frame(self._after).pixels
+        return from_float(a + np.float32(t) * (b - a), self._window.encoding, self._window.image(self._first).dtype)
+
+
+class Exposure:
+    """The average of what an open shutter sees, in light."""
+
+    def __init__(self, samples: int, encoding: Encoding) -> None:
+        self._missing, self._samples, self._encoding = samples, samples, encoding
+        self._sum: NDArray[np.float32] | None = None
+        self._kind: np.dtype[Any] | None = None
+
+    def add(self, image: Image) -> bool:
+        """One moment more; True when it was the last."""
+        light = to_light(image, self._encoding)
+        self._sum = light if self._sum is None else cv2.add(self._sum, light)
+        self._kind = image.dtype
+        self._missing -= 1
+        return self._missing == 0
+
+    def image(self) -> Image:
+        """The average."""
+        assert self._sum is not None
+        assert self._kind is not None
+        return from_light(self._sum / np.float32(self._samples), self._encoding, self._kind)
 
 
 @contextmanager

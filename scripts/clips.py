@@ -15,6 +15,7 @@ from typing import cast
 import av
 import cv2
 import numpy as np
+from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -22,6 +23,7 @@ BITS = 12
 # as ITU-T H.273 numbers them
 MATRICES = {"bt709": 1, "bt601": 6, "bt2020": 9, None: 2}
 SAMPLE_RATE = 48000
+SOUND_CODECS = {".webm": "libvorbis", ".mkv": "libvorbis", ".mov": "pcm_s16le"}
 
 Image = NDArray[np.uint8]
 
@@ -82,6 +84,27 @@ def tone(frames: int, fps: Fraction) -> NDArray[np.int16]:
     return (9000 * np.stack([wave, wave])).astype(np.int16)
 
 
+def clicks(frames: int, fps: Fraction, at: Sequence[int]) -> NDArray[np.int16]:
+    """Stereo sound of that many frames' length, (2, N) samples at SAMPLE_RATE: hiss, and a click where frames begin."""
+    wave = np.random.default_rng(1).standard_normal(round(frames / fps * SAMPLE_RATE)) * 60
+    for frame in at:
+        place = round(frame / fps * SAMPLE_RATE)
+        burst = 20000 * np.hanning(240) * np.sign(np.sin(0.9 * np.arange(240)))
+        wave[place : place + 240] += burst[: len(wave) - place]
+    return np.stack([wave, wave]).astype(np.int16)
+
+
+def find_clicks(wave: NDArray[np.float32], count: int) -> list[float]:
+    """Seconds at which the `count` loudest clicks of (N,) samples at SAMPLE_RATE are, in order."""
+    edges = np.convolve(np.abs(np.diff(wave)), np.ones(480) / 480, "same")
+    found = []
+    for _ in range(count):
+        place = int(np.argmax(edges))
+        found.append(place / SAMPLE_RATE)
+        edges[max(0, place - SAMPLE_RATE // 8) : place + SAMPLE_RATE // 8] = 0
+    return sorted(found)
+
+
 def write_clip(
     path: Path,
     frames: int = 48,
@@ -98,13 +121,15 @@ def write_clip(
     rotation: float = 0.0,
     aspect: Fraction | None = None,
     interlaced: bool = False,
+    flashes: Sequence[int] = (),
 ) -> Path:
     """Write a movie of `draw`'s frames, with `tone` as its sound, and return its path.
 
     `matrix` is "bt709", "bt601" or None for a movie that does not say; `alpha` adds `draw_alpha`;
     `transfer` "hlg" tags it as high dynamic range video (HEVC alone writes that); `times` are when frames are shown, in
     frames at `fps`, which may begin below 0 (an edit list in MP4 and MOV) or skip numbers; `rotation` in degrees is
-    written as phones write it; `aspect` is the shape of a pixel; `interlaced` frames hold two moments.
+    written as phones write it; `aspect` is the shape of a pixel; `interlaced` frames hold two moments. Frames in
+    `flashes` are white and click; such a clip has no other sound.
     """
     with av.open(str(path), "w") as container:
         video = cast(VideoStream, container.add_stream(codec, rate=fps))
@@ -129,12 +154,14 @@ def write_clip(
         video.codec_context.colorspace = MATRICES["bt2020" if transfer else matrix]
         video.codec_context.color_range = 2 if full_range else 1
         audio = (
-            container.add_stream("libvorbis" if path.suffix in (".webm", ".mkv") else "aac", rate=SAMPLE_RATE)
+            cast(AudioStream, container.add_stream(SOUND_CODECS.get(path.suffix, "aac"), rate=SAMPLE_RATE))
             if sound
             else None
         )
         for index in range(frames):
             image = draw(index, size)
+            if index in flashes:
+                image[:] = 255
             if interlaced:
                 image[1::2] = draw(index + 1, size)[1::2]
             if alpha:
@@ -145,7 +172,8 @@ def write_clip(
             container.mux(video.encode(frame))
         container.mux(video.encode())
         if audio is not None:
-            interleaved = np.ascontiguousarray(tone(frames, fps).T.reshape(1, -1))
+            wave = clicks(frames, fps, flashes) if flashes else tone(frames, fps)
+            interleaved = np.ascontiguousarray(wave.T.reshape(1, -1))
             samples = av.AudioFrame.from_ndarray(interleaved, "s16", "stereo")
             samples.sample_rate = SAMPLE_RATE
             container.mux(audio.encode(samples))

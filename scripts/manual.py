@@ -26,10 +26,10 @@ def tables() -> dict[str, str]:
     for field, spec in (*options(Job), *options(Placement)):
         values = ", ".join(f"`{choice.id}`" for choice in spec.choices)
         default = f"`{field.default}`"
-        if isinstance(field.default, Fraction):
-            values, default = f"{spec.minimum} to {spec.maximum}", str(field.default)
-        elif isinstance(field.default, bool):
+        if isinstance(field.default, bool):
             values, default = "on, off", "on" if field.default else "off"
+        elif isinstance(field.default, (Fraction, int)):
+            values, default = f"{spec.minimum} to {spec.maximum}", str(field.default)
         rows.append(f"| {spec.label} (`{field.name}`) | {default} | {values} | {spec.help} |")
     engines = ["| engine | what it is |", "|---|---|"]
     engines += [f"| `{choice.id}` {choice.label} | {choice.help} |" for choice in ENGINES]

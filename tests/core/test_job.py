@@ -26,6 +26,12 @@ def test_json_there_and_back() -> None:
         factor=Fraction(7, 3),
         engine="blend",
         device="cpu",
+        time="curve",
+        speeds=((Fraction(0), Fraction(1)), (Fraction(12), Fraction(1, 4))),
+        sounds=(("/a.wav", Fraction(1, 3), Fraction(24)),),
+        cuts_at=(4,),
+        retimed=Fraction(99),
+        shutter=Fraction(180),
     )
     assert Job.from_json(job.to_json()) == job
 
@@ -38,7 +44,18 @@ def test_json_there_and_back() -> None:
         ({"start": "0"}, "start: '0' is not a whole number"),
         ({"end": 1}, "needs at least 2"),
         ({"end": -5}, "needs at least 2"),
-        ({"factor": "1/2"}, "factor: 1/2 is too small, the least is 1"),
+        ({"factor": "1/200"}, "factor: 1/200 is too small, the least is 1/100"),
+        ({"time": "warp"}, "time: 'warp' is not one of factor, fit, curve, smooth"),
+        ({"time": "curve"}, "speeds: the time 'curve' needs the speeds"),
+        ({"speeds": [["0"]]}, "speeds, sounds: every entry must be a list|not enough values"),
+        ({"speeds": [["0", "x"]]}, "speeds: 'x' is not a number"),
+        ({"length": 0}, "length: 0 is too small"),
+        ({"length": 2.5}, "length: 2.5 is not a whole number"),
+        ({"shutter": "400"}, "shutter: 400 is too large"),
+        ({"shutter": None}, "shutter: None is not a number"),
+        ({"sounds": [["/a.wav", "0"]]}, "sounds: .* is not made of str, Fraction, Fraction"),
+        ({"cuts_at": ["a"]}, "cuts_at: every entry must be a whole number"),
+        ({"retimed": "0"}, "retimed: Fraction.0, 1. is not a number above 0"),
         ({"factor": 0}, "factor: 0 is too small"),
         ({"factor": "x"}, "factor: 'x' is not a number"),
         ({"factor": 2.5}, "factor: 2.5 is not a number"),
@@ -86,7 +103,9 @@ def test_digest_tells_frames_apart_and_not_folders(tmp_path: Path) -> None:
 
 def test_every_option_says_what_surfaces_need() -> None:
     names = [field.name for field, spec in options(Job) if spec.label and spec.help and not spec.help.endswith(".")]
-    assert names == ["factor", "engine", "format", "device"]
+    assert names == [
+        "time", "factor", "length", "ease", "ramp", "cuts", "repeats", "shutter", "sound", "engine", "format", "device",
+    ]  # fmt: skip
 
 
 def test_engines_offered_are_the_engines_there_are() -> None:

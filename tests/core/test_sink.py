@@ -17,7 +17,7 @@ from core.color import Encoding, to_float, to_uint8
 from core.images import FORMATS
 from core.job import Job
 from core.messages import InputError
-from core.plan import OutputFrame, make_plan
+from core.plan import OutputFrame, Sample, make_plan
 from core.sink import Sink as FormattedSink
 
 
@@ -25,6 +25,7 @@ def Sink(job: Job) -> FormattedSink:  # noqa: N802
     return FormattedSink(job, FORMATS["png"])
 
 
+FIRST = OutputFrame(1, Sample("copy", 0, 0, Fraction(0)))
 PIXELS = np.random.default_rng(1).integers(0, 256, (37, 53, 3), np.uint8)
 
 
@@ -74,7 +75,7 @@ def test_half_written_files_are_cleared_away(tmp_path: Path) -> None:
 
 def test_frames_of_another_job_are_never_written_over(tmp_path: Path) -> None:
     with Sink(job(tmp_path)).opened() as sink:
-        sink.write_frame(OutputFrame(1, "copy", 0, Fraction(0)), PIXELS)
+        sink.write_frame(FIRST, PIXELS)
     with (
         pytest.raises(InputError, match="holds the frames of another job"),
         Sink(job(tmp_path, factor=Fraction(3))).opened(),
@@ -113,7 +114,7 @@ def test_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pyte
     with Sink(job(tmp_path)).opened() as sink:
         monkeypatch.setattr(os, "replace", full)
         with pytest.raises(InputError, match="is full: free some space"):
-            sink.write_frame(OutputFrame(1, "copy", 0, Fraction(0)), PIXELS)
+            sink.write_frame(FIRST, PIXELS)
     assert not list(tmp_path.glob("*.p*"))
 
 

@@ -55,7 +55,7 @@ def test_slow_makes_the_frames_that_plan_lists(clip: Path, tmp_path: Path) -> No
     told = records(ended.stdout)
     assert isinstance(told[0], Status)
     assert told[-1] == Done(0, str(out / "result.json"))
-    assert [record.done for record in told if isinstance(record, Progress)] == list(range(15))
+    assert [record.done for record in told if isinstance(record, Progress) and not record.phase] == list(range(15))
     result = json.loads((out / "result.json").read_text())
     assert result["frames"] == planned
     assert (result["engine"], result["device"], result["precision"], result["fps"], result["size"]) == (
@@ -116,7 +116,9 @@ def test_movie_takes_the_place_of_the_frames(clip: Path, tmp_path: Path, chosen:
     ended = core("slow", *arguments, "--format", chosen)
     assert ended.returncode == 0, ended.stdout
     assert "Encoding 12/12 frames" in ended.stdout
-    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [".job", ".lock", "result.json", name]
+    assert sorted(path.name for path in (tmp_path / "o").iterdir()) == [
+        ".job", ".lock", "result.json", name, "sound-1.wav",
+    ]  # fmt: skip
     result = json.loads((tmp_path / "o" / "result.json").read_text())
     assert (result["movie"], len(result["frames"])) == (name, 12)
     assert result["frames"][1] == {"kind": "between", "source": 0, "t": "1/2"}
@@ -182,7 +184,14 @@ def test_text_for_people(clip: Path, tmp_path: Path) -> None:
         (["CLIP", "--range", "50", "60"], "which has 40 frames"),
         (["CLIP", "--range", "5", "6"], "slow motion needs at least 2"),
         (["CLIP", "--range", "9", "5"], "slow motion needs at least 2"),
-        (["CLIP", "--factor", "0.5"], "factor: 1/2 is too small"),
+        (["CLIP", "--factor", "0.005"], "factor: 1/200 is too small"),
+        (["CLIP", "--speed", "0:100%", "9:0%"], "never reaches the end of the range: its last speed is 0%"),
+        (["CLIP", "--speed", "3:100%"], "its times do not rise from 0"),
+        (["CLIP", "--speed", "fast"], "'fast' is not a frame and a speed such as 24:50%"),
+        (["CLIP", "--time", "curve"], "the time 'curve' needs the speeds"),
+        (["CLIP", "--time", "smooth"], "smooth needs the frame rate to play at"),
+        (["CLIP", "--time", "fit", "--length", "0"], "length: 0 is too small"),
+        (["CLIP", "--shutter", "500"], "shutter: 500 is too large"),
         (["CLIP", "--factor", "0"], "factor: 0 is too small"),
         (["CLIP", "--factor", "-3"], "factor: -3 is too small"),
         (["CLIP", "--factor", "fast"], "'fast' is not a number"),
@@ -237,7 +246,20 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_full_disk(clip: Path, small_disk: Path) -> None:
-    arguments = ("slow", clip, "--output", small_disk / "o", "--range", 0, 20, "--engine", "blend", "--json")
+    arguments = (
+        "slow",
+        clip,
+        "--output",
+        small_disk / "o",
+        "--range",
+        0,
+        20,
+        "--engine",
+        "blend",
+        "--json",
+        "--sound",
+        "mute",
+    )
     ended = core(*arguments)
     assert ended.returncode == 2
     error = records(ended.stdout)[-2]
@@ -254,7 +276,21 @@ def test_full_disk(clip: Path, small_disk: Path) -> None:
 
 
 def test_disk_that_fills_up_while_it_encodes(clip: Path, small_disk: Path) -> None:
-    arguments = ("slow", clip, "--output", small_disk / "o", "--range", 0, 12, "--factor", 1, "--format", "ffv1")
+    arguments = (
+        "slow",
+        clip,
+        "--output",
+        small_disk / "o",
+        "--range",
+        0,
+        12,
+        "--factor",
+        1,
+        "--format",
+        "ffv1",
+        "--sound",
+        "mute",
+    )
     ended = core(*arguments)
     assert ended.returncode == 2, ended.stdout
     assert "is full: free some space and start again" in ended.stdout
@@ -284,7 +320,7 @@ def until_frame(process: subprocess.Popen[str], number: int) -> None:
     assert process.stdout is not None
     for line in process.stdout:
         record = decode(line)
-        if isinstance(record, Progress) and record.done >= number:
+        if isinstance(record, Progress) and not record.phase and record.done >= number:
             return
     raise AssertionError(f"the worker ended before frame {number}")
 

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sound of a range, stretched along the same map as its pictures."""
+
+from __future__ import annotations
+
+import io
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from numpy.typing import NDArray
+
+from .images import READABLE
+from .messages import InputError
+from .timing import TimeMap
+
+RATE = 48000
+"""Samples a second of everything here."""
+GRID = 480
+"""Samples between the points at which the speed is looked up: 10 ms."""
+LOOK_AHEAD = 1600
+"""Samples by which Rubber Band applies a changing ratio too early; found by where clicks come out."""
+SLOWEST, FASTEST = 0.005, 100.0
+"""Speeds beyond which there is nothing to hear: silence."""
+BLEND = 480
+"""Samples over which pieces that were stretched apart run into each other."""
+
+Samples = NDArray[np.float32]
+
+
+def keeps_pitch_well() -> bool:
+    """Whether Rubber Band is there; else FFmpeg has to do."""
+    return find_spec("pedalboard") is not None
+
+
+def has_sound(path: Path) -> bool:
+    """Whether a file holds sound; a folder or an image does not."""
+    if path.is_dir() or path.suffix.lower() in READABLE:
+        return False
+    try:
+        with av.open(str(path)) as container:
+            return bool(container.streams.audio)
+    except (av.error.FFmpegError, OSError):
+        return False  # whoever opens it as a movie says what is wrong with it
+
+
+def read_sound(path: Path, start: float, end: float) -> Samples:
+    """The sound of a file between two times in seconds, (channels, samples) at RATE, silence where it has none.
+
+    Time 0 is where the file's picture begins; without a picture, its sound. Raises InputError where the file has no
+    sound that can be read.
+    """
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError) as error:
+        raise InputError(f"The sound of {path} cannot be read ({error.strerror}): check the file.") from error
+    with container:
+        if not container.streams.audio:
+            raise InputError(f"{path} has no sound: choose the sound Automatic, Mute or Leave Alone.")
+        stream = container.streams.audio[0]
+        lead = (container.streams.video or container.streams.audio)[0]
+        zero = float((lead.start_time or 0) * (lead.time_base or 1))
+        channels = stream.codec_context.channels
+        samples = np.zeros((channels, max(0, round((end - start) * RATE))), np.float32)
+        layout = stream.codec_context.layout.name
+        resampler = av.AudioResampler("fltp", layout, RATE)
+        if start > 1:
+            container.seek(round((zero + start - 1) * av.time_base), backward=True)
+        place: int | None = None
+        try:
+            for frame in _resampled(container.decode(stream), resampler):
+                if place is None:
+                    first = float((frame.pts or 0) * (frame.time_base or Fraction(1, RATE)))
+                    place = round((first - zero - start) * RATE)
+                data = frame.to_ndarray()
+                skip = max(0, -place)
+                target = samples[:, max(0, place) : max(0, place + data.shape[1])]
+                target[:] = data[:, skip : skip + target.shape[1]]
+                place += data.shape[1]
+                if place >= samples.shape[1]:
+                    break
+        except av.error.FFmpegError as error:
+            raise InputError(f"The sound of {path} cannot be decoded ({error.strerror}): choose Mute.") from error
+    return samples
+
+
+def _resampled(frames: Iterator[Any], resampler: av.AudioResampler) -> Iterator[AudioFrame]:
+    for frame in frames:
+        yield from resampler.resample(cast(AudioFrame, frame))
+    yield from resampler.resample(None)
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """Where the range's sound is at every GRID samples of the output."""
+
+    output: NDArray[np.float64]
+    """Output samples."""
+    source: NDArray[np.float64]
+    """Samples of the source, from its first one that is needed."""
+    start: float
+    """Second of the file that sample 0 is."""
+    end: float
+    length: int
+    """Output samples in all."""
+
+
+def _walk(times: TimeMap, fps: Fraction, start: Fraction, per_second: Fraction) -> _Walk:
+    length = round(times.count / fps * RATE)
+    output = np.append(np.arange(0, length, GRID), length).astype(np.float64)
+    frames = [Fraction(int(sample), RATE) * fps for sample in output]
+    seconds = np.array([float(start + times.at(frame) / per_second) for frame in frames])
+    return _Walk(output, (seconds - seconds.min()) * RATE, seconds.min(), seconds.max(), length)
+
+
+def stretched(
+    path: Path, start: Fraction, per_second: Fraction, times: TimeMap, fps: Fraction, keep_pitch: bool
+) -> Samples:
+    """The sound of `path` along `times`, (channels, samples) at RATE, exactly as long as the output frames.
+
+    `start` is the second of the file at which the range begins, `per_second` how many of the map's source frames make a
+    second, `fps` the output's frame rate. Without `keep_pitch` it is played slower, as a tape is. Backwards where the
+    map goes backwards, silent where it stands still.
+    """
+    walk = _walk(times, fps, start, per_second)
+    source = read_sound(path, walk.start, walk.end + 0.1)
+    return _with_pitch(source, walk) if keep_pitch else _as_tape(source, walk)
+
+
+def _as_tape(source: Samples, walk: _Walk) -> Samples:
+    """Read at the map's positions, between samples by Catmull-Rom splines."""
+    places = np.interp(np.arange(walk.length), walk.output, walk.source)
+    index = np.clip(np.floor(places).astype(np.int64), 1, max(1, source.shape[1] - 3))
+    t = (places - index).astype(np.float32)
+    if source.shape[1] < 4:
+        return np.zeros((source.shape[0], walk.length), np.float32)
+    a, b, c, d = (source[:, index + offset] for offset in (-1, 0, 1, 2))
+    made = b + t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a))) / 2
+    still = np.interp(np.arange(walk.length), walk.output[:-1], np.abs(np.diff(walk.source)) / GRID) < SLOWEST
+    made[:, still] = 0
+    return np.asarray(made, np.float32)
+
+
+def _with_pitch(source: Samples, walk: _Walk) -> Samples:
+    """Stretch every run of one direction by itself."""
+    made = np.zeros((source.shape[0], walk.length), np.float32)
+    speeds = np.diff(walk.source) / np.diff(walk.output)
+    direction = np.where(np.abs(speeds) < SLOWEST, 0, np.sign(speeds)).astype(int)
+    edges = [0, *(np.flatnonzero(np.diff(direction)) + 1).tolist(), len(direction)]
+    for first, last in zip(edges, edges[1:], strict=False):
+        if direction[first] == 0:
+            continue
+        places = walk.source[first : last + 1]
+        low, high = round(places.min()), round(places.max())
+        piece = source[:, low:high]
+        along = places - low
+        if direction[first] < 0:
+            piece, along = piece[:, ::-1], high - low - along
+        begin, end = int(walk.output[first]), int(walk.output[last])
+        run = _stretch(np.ascontiguousarray(piece), along, walk.output[first : last + 1] - begin)[:, : end - begin]
+        made[:, begin : begin + run.shape[1]] = run
+    return made
+
+
+def _stretch(piece: Samples, along: NDArray[np.float64], output: NDArray[np.float64]) -> Samples:
+    """One run: `along` says which of its samples is due at which output sample; both rise."""
+    speeds = np.clip(np.diff(along) / np.diff(output), SLOWEST, FASTEST)
+    if piece.shape[1] < 2:
+        return np.zeros((piece.shape[0], 0), np.float32)
+    if np.ptp(speeds) < 1e-6 and abs(speeds[0] - 1) < 1e-6:
+        return piece
+    try:
+        import pedalboard
+    except ImportError:
+        return _by_ffmpeg(piece, along, output)
+    if np.ptp(speeds) < 1e-6:
+        return cast(Samples, pedalboard.time_stretch(piece, RATE, stretch_factor=float(speeds[0])))
+    middles = (along[1:] + along[:-1]) / 2
+    factors = np.interp(np.arange(piece.shape[1]) - LOOK_AHEAD, middles, speeds)
+    return cast(Samples, pedalboard.time_stretch(piece, RATE, stretch_factor=factors))
+
+
+def _by_ffmpeg(piece: Samples, along: NDArray[np.float64], output: NDArray[np.float64]) -> Samples:
+    """FFmpeg's atempo has one speed: where the speed changes, pieces of half a second that run into each other."""
+    steps = len(output) - 1
+    constant = np.ptp(np.diff(along) / np.diff(output)) < 1e-6
+    stride = steps if constant else RATE // 2 // GRID
+    made = np.zeros((piece.shape[0], int(output[-1]) + BLEND), np.float32)
+    for first in range(0, steps, stride):
+        last = min(first + stride, steps)
+        begin, end = int(output[first]), int(output[last])
+        low, high = round(along[first]), round(along[last])
+        tempo = max(SLOWEST, (high - low) / (end - begin))
+        # a little more than is due, to run into the next piece with
+        part = _atempo(piece[:, low : round(high + 2 * BLEND * tempo) + 1], tempo)[:, : end - begin + BLEND]
+        fade = np.linspace(0, 1, BLEND, dtype=np.float32)[: part.shape[1]]
+        if first:
+            part[:, : len(fade)] *= fade
+            made[:, begin : begin + len(fade)] *= 1 - fade
+        place = made[:, begin : begin + part.shape[1]]
+        place[:, : len(fade)] += part[:, : len(fade)][:, : place.shape[1]]
+        place[:, len(fade) :] = part[:, len(fade) : place.shape[1]]
+    return made[:, : int(output[-1])]
+
+
+def _atempo(piece: Samples, tempo: float) -> Samples:
+    graph = av.filter.Graph()
+    layout = f"{piece.shape[0]}c" if piece.shape[0] > 2 else ("mono", "stereo")[piece.shape[0] - 1]
+    source = graph.add_abuffer(sample_rate=RATE, format="fltp", layout=layout, time_base=Fraction(1, RATE))
+    nodes = [source]
+    while tempo < 0.5 or tempo > 100:  # one filter goes from half to a hundredfold
+        step = 0.5 if tempo < 0.5 else 100
+        nodes.append(graph.add("atempo", str(step)))
+        tempo /= step
+    nodes += [graph.add("atempo", f"{tempo:.9f}"), graph.add("aformat", "sample_fmts=fltp"), graph.add("abuffersink")]
+    for one, other in zip(nodes, nodes[1:], strict=False):
+        one.link_to(other)
+    graph.configure()
+    frame = AudioFrame.from_ndarray(np.ascontiguousarray(piece), "fltp", layout)
+    frame.sample_rate, frame.time_base, frame.pts = RATE, Fraction(1, RATE), 0
+    graph.push(frame)
+    graph.push(None)
+    parts = []
+    while True:
+        try:
+            parts.append(cast(AudioFrame, graph.pull()).to_ndarray())
+        except (av.error.EOFError, av.error.BlockingIOError):
+            break
+    return np.concatenate(parts, axis=1) if parts else np.zeros((piece.shape[0], 0), np.float32)
+
+
+def wav(samples: Samples) -> bytes:
+    """Samples in -1..1 as a WAV file of 24 bits, rounded and clipped."""
+    whole = np.rint(np.clip(samples, -1, 1) * (2**23 - 1)).astype("<i4")
+    packed = whole.T.copy().view(np.uint8).reshape(-1, 4)[:, :3]
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(samples.shape[0])
+        writer.setsampwidth(3)
+        writer.setframerate(RATE)
+        writer.writeframes(packed.tobytes())
+    return file.getvalue()

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cuts and repeated frames, in drawn clips that are made to be mistaken."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from core.analysis import LONGEST_HOLD, Analysis, look_at, replaceable
+from core.color import Encoding
+from core.images import Image
+
+SIZE = (320, 180)
+
+
+def scene(seed: int, shift: float = 0.0) -> Image:
+    """A view of a textured world, moved sideways."""
+    texture = np.random.default_rng(seed).integers(0, 256, (140, 900, 3), np.uint8)
+    world = cv2.GaussianBlur(cv2.resize(texture, (3600, 420), interpolation=cv2.INTER_CUBIC), (0, 0), 3)
+    shot = np.float32([[1, 0, -400 - shift], [0, 1, -40]])
+    return np.asarray(cv2.warpAffine(world, shot, SIZE), np.uint8)
+
+
+def cuts_of(frames: list[Image]) -> set[int]:
+    analysis = Analysis(cuts=True, repeats=False)
+    for frame in frames:
+        analysis.add(look_at(frame, Encoding()))
+    return analysis.cuts()
+
+
+def repeats_of(frames: list[Image]) -> list[bool]:
+    analysis = Analysis(cuts=False, repeats=True)
+    for frame in frames:
+        analysis.add(look_at(frame, Encoding()))
+    return analysis.repeated
+
+
+def brighter(image: Image, gain: float, lift: float = 0.0) -> Image:
+    return np.asarray(np.clip(image * gain + lift, 0, 255), np.uint8)
+
+
+@pytest.mark.parametrize("place", [1, 2, 10, 18, 19])
+def test_a_cut_anywhere(place: int) -> None:
+    frames = [scene(0 if index < place else 5, 2.0 * index) for index in range(20)]
+    assert cuts_of(frames) == {place}
+
+
+def test_no_cut_in_a_fast_pan() -> None:
+    assert cuts_of([scene(1, 28.0 * index) for index in range(20)]) == set()
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_no_cut_in_a_flash(length: int) -> None:
+    frames = [scene(2, 1.5 * index) for index in range(20)]
+    for index in range(9, 9 + length):
+        frames[index] = brighter(frames[index], 0.15, 215)
+    assert cuts_of(frames) == set()
+
+
+def test_no_cut_in_a_fade_to_black_and_back() -> None:
+    gains = [1 - index / 10 for index in range(11)] + [0] * 5 + [index / 10 for index in range(11)]
+    assert cuts_of([brighter(scene(3, index), gain) for index, gain in enumerate(gains)]) == set()
+
+
+def test_two_cuts_a_few_frames_apart() -> None:
+    frames = [scene(0 if index < 8 else 5 if index < 12 else 9, index) for index in range(24)]
+    assert cuts_of(frames) == {8, 12}
+
+
+def test_a_still_picture_has_no_cut() -> None:
+    assert cuts_of([scene(4)] * 8) == set()
+    assert cuts_of([scene(4)]) == set()
+
+
+def noisy(image: Image, seed: int) -> Image:
+    """What a good codec leaves of a frame: a few pixels are off by a step."""
+    steps = np.random.default_rng(seed).choice([-1, 0, 1], image.shape, p=[0.1, 0.8, 0.1])
+    return np.asarray(np.clip(image + steps, 0, 255), np.uint8)
+
+
+def test_repeats_exact_and_compressed_again() -> None:
+    moving = [scene(1, 1.0 * (index // 2)) for index in range(16)]
+    expected = [index % 2 == 1 for index in range(16)]
+    assert repeats_of(moving) == expected
+    assert repeats_of([noisy(frame, index) for index, frame in enumerate(moving)]) == expected
+
+
+def test_a_small_thing_that_moves_is_no_repeat() -> None:
+    frames = [scene(1) for _ in range(6)]
+    for index, frame in enumerate(frames):
+        cv2.circle(frame, (100 + 2 * index, 90), 6, (255, 255, 255), -1)
+    assert repeats_of(frames) == [False] * 6
+
+
+def flags(text: str) -> list[bool]:
+    return [letter == "r" for letter in text]
+
+
+def test_automatic_wants_a_cadence() -> None:
+    on_twos, one_in_six, one = flags(".r" * 12), flags(".....r" * 5), flags("......r........")
+    assert replaceable(on_twos, regularly=True) == set(range(1, 24, 2))
+    assert replaceable(one_in_six, regularly=True) == set(range(5, 30, 6))
+    assert replaceable(one, regularly=True) == set()
+    assert replaceable(one, regularly=False) == {6}
+    hiccup = flags(".r" * 8 + "..r" + ".r" * 8)
+    assert replaceable(hiccup, regularly=True) == {index for index, flag in enumerate(hiccup) if flag}
+
+
+def test_a_long_run_stands_still_on_purpose() -> None:
+    hold = flags("." + "r" * (LONGEST_HOLD + 1) + "...")
+    assert replaceable(hold, regularly=False) == set()
+    assert replaceable(flags("." + "r" * LONGEST_HOLD + "..."), regularly=False) == set(range(1, LONGEST_HOLD + 1))

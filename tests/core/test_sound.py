@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sound of a range follows its map: where clicks come out, how long it is, at which pitch."""
+
+from __future__ import annotations
+
+import sys
+import wave
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.messages import InputError
+from core.sound import RATE, has_sound, read_sound, stretched, wav
+from core.timing import TimeMap, constant, drawn, eased
+from scripts.clips import find_clicks, write_clip
+
+F = Fraction
+FPS = F(24)
+CLICKS = (0.5, 1.0, 1.7, 2.5)
+MAPS = {
+    "constant": constant(72, F(4)),
+    "ramps": eased(72, F(4), "both", 24),
+    "drawn": drawn(72, ((F(0), F(1)), (F(24), F(1, 5)), (F(120), F(1, 4)), (F(150), F(2)))),
+    "faster": constant(72, F(1, 2)),
+    "hold": drawn(72, ((F(0), F(1)), (F(20), F(1)), (F(21), F(0)), (F(40), F(0)), (F(41), F(1)))),
+}
+
+
+@pytest.fixture(scope="module")
+def clicking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seconds of hiss and a tone of 220 Hz with clicks at CLICKS."""
+    sound = np.random.default_rng(0).standard_normal(3 * RATE) * 0.003
+    sound += 0.05 * np.sin(2 * np.pi * 220 * np.arange(3 * RATE) / RATE)
+    for click in CLICKS:
+        place = round(click * RATE)
+        sound[place : place + 240] += 0.8 * np.hanning(240) * np.sign(np.sin(0.9 * np.arange(240)))
+    path = tmp_path_factory.mktemp("sound") / "clicks ü.wav"
+    path.write_bytes(wav(np.stack([sound, sound]).astype(np.float32)))
+    return path
+
+
+def pitch(sound: np.ndarray) -> float:
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
+    frequencies = np.fft.rfftfreq(len(sound), 1 / RATE)
+    heard = (frequencies > 20) & (frequencies < 1000)
+    return float(frequencies[heard][np.argmax(spectrum[heard])])
+
+
+@pytest.mark.parametrize("keep_pitch", [True, False], ids=["pitch kept", "tape"])
+@pytest.mark.parametrize("name", MAPS)
+def test_clicks_come_out_where_the_map_says(clicking: Path, name: str, keep_pitch: bool) -> None:
+    times = MAPS[name]
+    made = stretched(clicking, F(0), FPS, times, FPS, keep_pitch)
+    assert made.shape == (2, round(times.count / FPS * RATE))
+    for found, click in zip(find_clicks(made[0], len(CLICKS)), CLICKS, strict=True):
+        assert abs(found * 24 - times.when(click * 24)) < 0.8, click
+
+
+def test_without_pedalboard_ffmpeg_does_it(clicking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pedalboard", None)
+    for name in ("constant", "ramps", "faster"):
+        times = MAPS[name]
+        made = stretched(clicking, F(0), FPS, times, FPS, keep_pitch=True)
+        assert made.shape == (2, round(times.count / FPS * RATE))
+        for found, click in zip(find_clicks(made[0], len(CLICKS)), CLICKS, strict=True):
+            assert abs(found * 24 - times.when(click * 24)) < 2.5, (name, click)
+        assert abs(pitch(made[0][RATE // 4 :]) - 220) < 12
+
+
+def test_pitch(clicking: Path) -> None:
+    assert abs(pitch(stretched(clicking, F(0), FPS, MAPS["constant"], FPS, keep_pitch=True)[0]) - 220) < 4
+    assert abs(pitch(stretched(clicking, F(0), FPS, MAPS["constant"], FPS, keep_pitch=False)[0]) - 55) < 2
+
+
+def test_range_inside_of_the_file(clicking: Path) -> None:
+    made = stretched(clicking, F(3, 2), FPS, constant(12, F(2)), FPS, keep_pitch=True)
+    assert made.shape == (2, RATE)
+    assert abs(find_clicks(made[0], 1)[0] - 0.4) < 0.02
+
+
+def test_hold_is_silent_and_normal_speed_untouched(clicking: Path) -> None:
+    made = stretched(clicking, F(0), FPS, MAPS["hold"], FPS, keep_pitch=True)
+    assert np.abs(made[0][round(23 / 24 * RATE) : round(38 / 24 * RATE)]).max() == 0
+    same = stretched(clicking, F(0), FPS, constant(72, F(1)), FPS, keep_pitch=True)
+    assert np.array_equal(same, read_sound(clicking, 0, 3))
+
+
+def test_backwards(clicking: Path) -> None:
+    times = drawn(24, ((F(0), F(1)), (F(30), F(1)), (F(30) + F(1, 100), F(-1)), (F(40), F(-1)), (F(41), F(1))))
+    assert isinstance(times, TimeMap)
+    there_and_back = drawn(40, ((F(0), F(1)), (F(30), F(1)), (F(31), F(-1)), (F(60), F(-1)), (F(61), F(1))))
+    made = stretched(clicking, F(0), FPS, there_and_back, FPS, keep_pitch=False)
+    # the click at frame 12 is heard on the way there, on the way back, and on the way there again
+    found = [round(time * 24) for time in find_clicks(made[0], 6)]
+    assert 12 in found
+    assert any(44 <= time <= 52 for time in found)
+
+
+def test_silence_before_and_after_the_file(clicking: Path) -> None:
+    sound = read_sound(clicking, -1, 4)
+    assert sound.shape == (2, 5 * RATE)
+    assert np.abs(sound[:, :RATE]).max() == 0
+    assert np.abs(sound[:, 4 * RATE :]).max() == 0
+    assert np.array_equal(sound[:, RATE : 4 * RATE], read_sound(clicking, 0, 3))
+
+
+def test_sound_of_a_movie(tmp_path: Path) -> None:
+    movie = write_clip(tmp_path / "a.mov", 48, F(24), (64, 36), flashes=(10, 40))
+    assert has_sound(movie)
+    assert [round(time * 24, 1) for time in find_clicks(read_sound(movie, 0, 2)[0], 2)] == [10.1, 40.1]
+    seeking = read_sound(movie, 1.5, 2)
+    assert [round((1.5 + time) * 24, 1) for time in find_clicks(seeking[0], 1)] == [40.1]
+
+
+def test_no_sound(tmp_path: Path) -> None:
+    silent = write_clip(tmp_path / "a.mp4", 4, F(24), (64, 36), sound=False)
+    assert not has_sound(silent)
+    assert not has_sound(tmp_path)
+    with pytest.raises(InputError, match="has no sound: choose the sound Automatic"):
+        read_sound(silent, 0, 1)
+    (tmp_path / "b.wav").write_text("no sound")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_sound(tmp_path / "b.wav", 0, 1)
+
+
+def test_wav_holds_the_samples(tmp_path: Path) -> None:
+    samples = np.array([[-2, -1, -0.5, 0, 0.25, 1]], np.float32)
+    (tmp_path / "a.wav").write_bytes(wav(samples))
+    with wave.open(str(tmp_path / "a.wav")) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate(), file.getnframes()) == (1, 3, RATE, 6)
+    assert np.allclose(read_sound(tmp_path / "a.wav", 0, 6 / RATE), np.clip(samples, -1, 1), atol=1e-6)
