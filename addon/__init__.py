@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from . import command_line, job_runner, jobs, keymap, operators, preferences, timeline, ui
+from . import command_line, curve_icon, job_runner, jobs, keymap, operators, preferences, timeline, ui
 
 classes = (*preferences.classes, *operators.classes, *ui.classes)
 
@@ -37,6 +37,15 @@ def register() -> None:
     for cls in classes:
         bpy.utils.register_class(cls)
     bpy.types.Scene.lento = bpy.props.PointerProperty(type=preferences.LentoSettings)
+    bpy.types.Strip.lento_speed = bpy.props.FloatProperty(
+        name="Speed",
+        description="Speed over the frames that come out, in percent of normal; keyframes draw a curve. Used where the "
+        "time is Speed Curve",
+        default=100.0,
+        soft_min=0.0,
+        soft_max=400.0,
+        subtype="PERCENTAGE",
+    )
     for menu in ui.MENUS:
         getattr(bpy.types, menu).append(ui.draw_menu)
     for handlers, function in HANDLERS:
@@ -48,6 +57,7 @@ def register() -> None:
 def unregister() -> None:
     """Leave nothing behind, no worker either."""
     job_runner.kill_all()
+    curve_icon.unregister()
     jobs.running.clear()
     command_line.unregister()
     keymap.unregister()
@@ -55,6 +65,7 @@ def unregister() -> None:
         handlers.remove(function)
     for menu in ui.MENUS:
         getattr(bpy.types, menu).remove(ui.draw_menu)
+    del bpy.types.Strip.lento_speed
     del bpy.types.Scene.lento
     for cls in reversed(classes):
         bpy.utils.unregister_class(cls)

@@ -40,6 +40,8 @@ def _parser() -> argparse.ArgumentParser:
             kind = {"type": _factor}
         elif isinstance(declared.default, bool):
             kind = {"action": argparse.BooleanOptionalAction}
+        elif isinstance(declared.default, int):
+            kind = {"type": int}
         parser.add_argument(f"--{name.replace('_', '-')}", help=f"{spec.help} (as the scene has it)", **kind)
     return parser
 

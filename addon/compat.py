@@ -111,6 +111,26 @@ def is_retimed(strip: Any) -> bool:
     return len(getattr(strip, "retiming_keys", ())) > 0
 
 
+def constant_retiming(strip: Any) -> tuple[int, bool] | None:
+    """The timeline frames that the whole media of a strip gets which the user gave one other speed.
+
+    With it, whether they are counted to the media's end or (False) to its last frame. None for more than one speed.
+    """
+    keys = [key.timeline_frame for key in getattr(strip, "retiming_keys", ())]
+    # nothing tells which frames of the media keys stand for, but of the first and the last one of an untrimmed strip
+    if len(keys) != 2 or trim_start(strip) or trim_end(strip):
+        return None
+    length = round(keys[1] - keys[0])
+    # the last key stands at the content's end from 5.0 on, before at its last frame
+    to_end = length >= content_length(strip)
+    return (length, to_end) if length > 0 else None
+
+
+def connected(strip: Any) -> list[Any]:
+    """The strips that the user, or adding a movie, connected with this one; empty where Blender does not tell."""
+    return list(getattr(strip, "connections", ()))
+
+
 def editing_scene(context: Any) -> Any:
     """The scene whose timeline the user edits."""
     # from 5.0 on a workspace names it, and may name none

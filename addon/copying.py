@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import compat
+from .time_options import SPEED
 
 # beside the place: what names the strip or its media, selects it, or is about decoding the original's own files
 _NOT_SETTINGS = compat.STRIP_PLACE | {
@@ -32,6 +33,7 @@ _NOT_SETTINGS = compat.STRIP_PLACE | {
     "use_reverse_frames",
     "strobe",
     "elements",
+    "sound",
     "retiming_keys",
     "show_retiming_keys",
     "modifiers",
@@ -82,6 +84,10 @@ def _copy_collection(source: Any, target: Any) -> None:
         _copy_rna(one, other, {"rna_type", "select"})
 
 
+def _stays(frame: float) -> float:
+    return frame
+
+
 def copy_animation(scene: Any, source: Any, target: Any, when: Callable[[float], float]) -> None:
     """Copy the strip's F-curves; a key at frame f goes to frame `when(f)`."""
     curves = compat.fcurves(scene)
@@ -92,7 +98,9 @@ def copy_animation(scene: Any, source: Any, target: Any, when: Callable[[float],
         setting = curve.data_path[len(prefix) :]
         if not hasattr(target, setting.split(".")[0].split("[")[0]):
             continue  # a text's size, a speed effect's factor: not a setting of the other kind of strip
-        path = new_prefix + setting
+        path, moved = new_prefix + setting, when
+        if setting == SPEED:
+            moved = _stays  # it is drawn over the time that comes out; restoring brings it back
         copy = curves.find(path, index=curve.array_index) or curves.new(path, index=curve.array_index)
         copy.extrapolation = curve.extrapolation
         copy.keyframe_points.add(len(curve.keyframe_points))
@@ -110,5 +118,5 @@ def copy_animation(scene: Any, source: Any, target: Any, when: Callable[[float],
                 setattr(new, name, getattr(key, name))
             for name in ("co", "handle_left", "handle_right"):
                 x, y = getattr(key, name)
-                setattr(new, name, (when(x), y))
+                setattr(new, name, (moved(x), y))
         copy.update()

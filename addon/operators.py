@@ -180,6 +180,30 @@ class LENTO_OT_slow_motion(bpy.types.Operator):
             self.report({"WARNING"}, text)
 
 
+class LENTO_OT_until_playhead(bpy.types.Operator):
+    """Choose the length that lets the slowed range end before the playhead"""
+
+    bl_idname = "lento.until_playhead"
+    bl_label = "Until the Playhead"
+    bl_options = {"UNDO", "INTERNAL"}
+
+    def execute(self, context: Any) -> set[str]:
+        """Set the scene's time and length; what cannot be is a sentence."""
+        scene = compat.editing_scene(context)
+        with reported(self):
+            strip = selection.active_strip(scene)
+            marked = selection.marked_range(scene, strip)
+            length = scene.frame_current - marked.start
+            if length < 1:
+                raise InputError(
+                    f"The playhead, at frame {scene.frame_current}, is not after the range's start, frame "
+                    f"{marked.start}: move it to where the slowed range shall end."
+                )
+            scene.lento.time, scene.lento.length = "fit", length
+            return {"FINISHED"}
+        return {"CANCELLED"}
+
+
 class LENTO_OT_cancel(bpy.types.Operator):
     """Stop the running slow motion; finished frames are kept for the next start"""
 
@@ -234,4 +258,4 @@ def show_progress(context: Any) -> None:
                 region.tag_redraw()
 
 
-classes = (LENTO_OT_slow_motion, LENTO_OT_cancel, LENTO_OT_restore)
+classes = (LENTO_OT_slow_motion, LENTO_OT_until_playhead, LENTO_OT_cancel, LENTO_OT_restore)

@@ -31,6 +31,15 @@ def _property(declared: Field[Any], spec: Option, common: dict[str, Any]) -> Any
         )
     if isinstance(declared.default, bool):
         return bpy.props.BoolProperty(name=spec.label, description=spec.help, default=declared.default, **common)
+    if isinstance(declared.default, int):
+        return bpy.props.IntProperty(
+            name=spec.label,
+            description=spec.help,
+            default=declared.default,
+            soft_min=int(spec.minimum or 0),
+            soft_max=int(spec.usual_maximum or 1000),
+            **common,
+        )
     if isinstance(declared.default, Fraction):
         # soft limits only: a hard one would turn a script's wrong value into a right one without a word
         return bpy.props.FloatProperty(
@@ -49,13 +58,17 @@ def _property(declared: Field[Any], spec: Option, common: dict[str, Any]) -> Any
 def chosen(holders: dict[str, Any]) -> tuple[dict[str, Any], Placement]:
     """The values of all options, each read from its holder: a Job's as its fields, and the host's.
 
-    Raises InputError for a number that is none.
+    Raises InputError for a value that is none, or out of its range.
     """
     values = {name: getattr(holder, name) for name, holder in holders.items()}
-    try:
-        values = {name: factor_from_float(value) if type(value) is float else value for name, value in values.items()}
-    except ValueError as error:
-        raise InputError(f"factor: {error}.") from error
+    for name, value in values.items():
+        if type(value) is float:
+            try:
+                values[name] = factor_from_float(value)
+            except ValueError as error:
+                raise InputError(f"{name}: {error}.") from error
+    for name, value in values.items():
+        OPTIONS[name][1].check(name, value)
     hosts = {declared.name for declared, _ in options(Placement)}
     placement = Placement(**{name: value for name, value in values.items() if name in hosts})
     return {name: value for name, value in values.items() if name not in hosts}, placement

@@ -42,7 +42,7 @@ def reason(strip: Any, bake_modifiers: bool) -> str:
     if strip.type not in FILES:
         return f"is a {str(strip.type).lower().replace('_', ' ')} strip"
     reasons = (
-        (compat.is_retimed(strip), "is retimed"),
+        (compat.is_retimed(strip) and not is_mapped(strip), "is retimed with several speeds"),
         (strip.use_reverse_frames, "plays backwards"),
         (strip.strobe > 1.0, "repeats frames (Strobe)"),
         (getattr(strip, "use_deinterlace", False), "is deinterlaced"),
@@ -52,6 +52,14 @@ def reason(strip: Any, bake_modifiers: bool) -> str:
         (bake_modifiers and len(strip.modifiers) > 0, "has modifiers that are to be baked in"),
     )
     return next((text for found, text in reasons if found), "")
+
+
+def is_mapped(strip: Any) -> bool:
+    """Whether a retimed strip's one speed can be followed in its files: where they play frame by frame otherwise."""
+    rate = getattr(strip, "fps", 0.0)
+    scene = strip.id_data
+    by_frame = strip.type == "IMAGE" or abs(rate - scene.render.fps / scene.render.fps_base) < 1e-3
+    return by_frame and compat.constant_retiming(strip) is not None
 
 
 def check(scene: Any, strip: Any) -> None:

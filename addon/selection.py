@@ -15,8 +15,8 @@ import bpy
 
 from ..core.job import LIGHT_FORMATS, Job, Placement
 from ..core.messages import InputError
-from ..core.timing import frame_count
-from . import compat, jobs, prerender
+from ..core.timing import TimeMap
+from . import compat, jobs, prerender, time_options
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Request:
     """What Blender has to render first."""
     folder: str
     """The frames' folder as strips name it: relative to the .blend where that is saved."""
+    sounds: tuple[str, ...] = ()
+    """Names of the sound strips that are stretched along, or muted."""
     notes: tuple[str, ...] = field(default=())
     """What the user should know before it starts."""
     strip_id: str = ""
@@ -158,6 +160,15 @@ def gather(scene: Any, strip: Any, marked: Range, placement: Placement, **chosen
     Raises InputError where the strip or its media cannot be slowed.
     """
     check_strip(scene, strip, placement)
+    times = time_options.time_map(scene, strip, marked.start, len(marked), chosen)
+    if chosen["time"] == "curve" and times is not None:
+        chosen["speeds"] = times.knots
+    sounds = _sounds(scene, strip, marked, placement, chosen["sound"])
+    if chosen["sound"] != "mute":
+        fps = scene_fps(scene)
+        chosen["sounds"] = tuple(
+            (absolute(sound.sound.filepath), (marked.start - _file_start(sound)) / fps, fps) for sound in sounds
+        )
     rendered = prerender.reason(strip, placement.bake_modifiers)
     if rendered:
         job, folder, task = _job_of_rendered(scene, strip, marked, placement, chosen)
@@ -176,7 +187,61 @@ def gather(scene: Any, strip: Any, marked: Range, placement: Placement, **chosen
     return Request(
         job=job, scene=scene.name, strip_name=strip.name, strip_type=strip.type, media=media_of(strip), marked=marked,
         placement=placement, folder=folder, task=task, notes=tuple(notes), content_began=compat.content_start(strip),
+        sounds=tuple(sound.name for sound in sounds),
     )  # fmt: skip
+
+
+def companion_sounds(strips: Any, strip: Any) -> list[Any]:
+    """The sound strips among `strips` that belong to this one: connected with it, or the movie's own sound in step."""
+    # connections can be read only from 5.2 on; that two play one file in step says it in every version
+    connected = {other.name for other in compat.connected(strip)}
+    return [
+        other
+        for other in strips
+        if other.type == "SOUND"
+        and other.sound is not None
+        and (other.name in connected or (strip.type == "MOVIE" and _plays_along(other, strip)))
+    ]
+
+
+def _plays_along(sound: Any, movie: Any) -> bool:
+    return absolute(sound.sound.filepath) == absolute(movie.filepath) and _file_start(sound) == _file_start(movie)
+
+
+def _file_start(strip: Any) -> int:
+    """Timeline frame at which the strip's file begins."""
+    return compat.content_start(strip) - compat.trim_start(strip)
+
+
+def _sounds(scene: Any, strip: Any, marked: Range, placement: Placement, wanted: str) -> list[Any]:
+    """The sound strips that the job takes along.
+
+    Raises InputError where sound is asked for and there is none that can be.
+    """
+    asked = wanted in ("stretch", "tape")
+    if wanted == "keep":
+        return []
+    if placement.placement == "overlay":
+        if asked:
+            raise InputError(
+                f"With the placement Overlay the sound of {strip.name!r} is left alone: choose the placement Ripple, "
+                "or another sound."
+            )
+        return []
+    found = [
+        sound
+        for sound in companion_sounds(container_of(scene, strip), strip)
+        if compat.left(sound) <= marked.start
+        and compat.right(sound) >= marked.end
+        and not sound.lock
+        and not compat.is_retimed(sound)
+    ]
+    if asked and not found:
+        raise InputError(
+            f"The strip {strip.name!r} has no sound strip that plays along over the whole range: connect one, or "
+            "choose the sound Automatic, Mute or Leave Alone."
+        )
+    return found
 
 
 def _job_of_files(scene: Any, strip: Any, marked: Range, chosen: dict[str, Any]) -> Job:
@@ -193,6 +258,8 @@ def _job_of_files(scene: Any, strip: Any, marked: Range, chosen: dict[str, Any])
     if not is_movie and len(strip.elements) == 1:
         raise InputError(f"The strip {strip.name!r} is one still image: there is no motion to slow.")
     length = compat.content_length(strip)
+    retiming = compat.constant_retiming(strip)
+    cuts_at, no_cuts_at = time_options.cut_markers(scene, offset)
     return Job(
         source=absolute(strip.filepath) if is_movie else absolute(strip.directory),
         files=() if is_movie else tuple(element.filename for element in strip.elements),
@@ -203,7 +270,11 @@ def _job_of_files(scene: Any, strip: Any, marked: Range, chosen: dict[str, Any])
         shown_end=shown_start + length,
         fps=None if is_movie else scene_fps(scene),
         host_fps=scene_fps(scene),
-        host_length=shown_start + length + compat.trim_end(strip) if is_movie else None,
+        host_length=shown_start + length + compat.trim_end(strip) if is_movie and not retiming else None,
+        retimed=Fraction(retiming[0]) if retiming else None,
+        retimed_to_end=bool(retiming and retiming[1]),
+        cuts_at=cuts_at,
+        no_cuts_at=no_cuts_at,
         **chosen,
     )
 
@@ -227,6 +298,7 @@ def _job_of_rendered(
         size=prerender.size_of(scene, strip),
         keep_modifiers=placement.bake_modifiers,
     )
+    cuts_at, no_cuts_at = time_options.cut_markers(scene, -marked.start)
     job = Job(
         source=task.output,
         files=prerender.frame_names(task),
@@ -237,6 +309,8 @@ def _job_of_rendered(
         shown_end=task.end - task.start,
         fps=scene_fps(scene),
         host_fps=scene_fps(scene),
+        cuts_at=cuts_at,
+        no_cuts_at=no_cuts_at,
         **chosen,
     )
     return job, folder, task
@@ -247,14 +321,13 @@ def scene_fps(scene: Any) -> Fraction:
     return Fraction(scene.render.fps) / Fraction(scene.render.fps_base).limit_denominator(1001)
 
 
-def announce(scene: Any, strip: Any, marked: Range, factor: Fraction) -> list[str]:
+def announce(scene: Any, strip: Any, marked: Range, times: TimeMap | None) -> list[str]:
     """What a job would do, in two lines for the panel."""
-    total = frame_count(len(marked), factor)
     fps = scene.render.fps / scene.render.fps_base
-    return [
-        f"{strip.name}: frames {marked.start} to {marked.end - 1}, {marked.origin}",
-        f"{len(marked)} frames become {total} ({total - len(marked)} new), {total / fps:.2f} s",
-    ]
+    meant = f"{strip.name}: frames {marked.start} to {marked.end - 1}, {marked.origin}"
+    if times is None:
+        return [meant, f"{len(marked)} frames, as long as the movie plays, at {fps:g} fps"]
+    return [meant, f"{len(marked)} frames become {times.count}, {times.count / fps:.2f} s"]
 
 
 def media_of(strip: Any) -> str:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import bpy
 
 from ..core.messages import InputError
+from ..core.timing import TimeMap, constant
 from . import compat, selection
 from .copying import copy_animation, copy_settings
 from .prerender import SEE_BELOW
@@ -28,6 +29,10 @@ PROVENANCE = "lento"
 """Custom property of a generated strip: JSON of a Provenance."""
 KEPT = "lento_kept"
 """Custom property of an original that stays, muted: the id that its slowed strip's Provenance has."""
+SOUND_OF = "lento_sound_of"
+"""Custom property of a stretched sound strip: the folder of the job that made it."""
+SOUND_SETTINGS = ("volume", "pan", "mute")
+"""What a muted range's sound gets back when it is restored."""
 LAST_CHANNEL = 128
 FEW_FILES = 2000
 """Files of an image strip up to which adding them one by one takes less than a frame's time (20 ms)."""
@@ -56,6 +61,16 @@ class Provenance:
     placement: str
     kept: str = ""
     """Id of the original, which stays on the timeline, muted, where it cannot be made again from its media."""
+    time: dict[str, Any] | None = None
+    """The time map (timing.TimeMap.as_json); a constant factor where it is missing."""
+    sounds: tuple[dict[str, Any], ...] = ()
+    """The sound strips of the range, as _Sound tells them, which stretched ones have taken the place of."""
+
+    @property
+    def times(self) -> TimeMap:
+        """The time map."""
+        frames = self.range[1] - self.range[0]
+        return TimeMap.from_json(self.time) if self.time else constant(frames, Fraction(self.factor))
 
 
 def stamp(strip: Any) -> str:
@@ -132,12 +147,14 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         engine=result["engine"],
         job=request.folder,
         placement=request.placement.placement,
-        kept=uuid.uuid4().hex if request.task else "",
+        kept=uuid.uuid4().hex if request.task or request.job.retimed else "",
+        time=result["time"],
     )
+    times = provenance.times
     channel = source.channel
     if request.placement.placement == "overlay":
         channel = free_channel(scene, strips, channel + 1, start, start + length)
-    name = f"{provenance.name} {request.job.factor}x"
+    name = f"{provenance.name} {_label(request)}"
     if "movie" in result:
         generated = strips.new_movie(name, f"{request.folder}/{result['movie']}", channel, start)
     else:
@@ -149,26 +166,129 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         if source.type == "MOVIE" and generated.type == "IMAGE" and generated.elements[0].filename.endswith(".exr"):
             # Blender shows deep movies as premultiplied whatever the strip says, and images as the strip says
             generated.alpha_mode = "PREMUL"
-        factor = float(Fraction(length, len(request.marked)))
-        copy_animation(scene, source, generated, lambda frame: start + (frame - start) * factor)
-        generated[PROVENANCE] = json.dumps(asdict(provenance))
+        copy_animation(scene, source, generated, lambda frame: start + times.when(frame - start))
+        stretched = _new_sounds(scene, strips, request, result, source, start)
     except BaseException:
         strips.remove(generated)
         raise
     if request.placement.placement == "ripple":
-        for sound in _companion_sounds(strips, source):
-            if compat.left(sound) < end < compat.right(sound):
-                compat.split(sound, end)
+        taken = _take_sounds_out(strips, request, source, start, end)
+        provenance = replace(provenance, sounds=tuple(taken))
         range_strip = _isolate(source, start, end)
-        ripple(scene, strips, end, added, but=generated)
+        inside = _markers_inside(scene, strips, start, end)
+        ripple(scene, strips, end, added, generated, *stretched)
+        for sound, told in zip(stretched, taken, strict=False):
+            sound.channel = told["channel"]
+        for marker in inside:
+            marker.frame = round(start + times.when(marker.frame - start))
         if provenance.kept:
             range_strip.channel = free_channel(scene, strips, channel + 1, start, end)
             range_strip.mute, range_strip[KEPT] = True, provenance.kept
         else:
             strips.remove(range_strip)
+    generated[PROVENANCE] = json.dumps(asdict(provenance))
+    for sound in stretched:
+        sound[SOUND_OF] = request.folder
     unstamp(scene, request.strip_id)
     _select_only(scene, generated)
     return generated
+
+
+def _label(request: Request) -> str:
+    """What the new strip's name says about its speed."""
+    job = request.job
+    if job.time == "factor":
+        return f"{job.factor}x"
+    return {"fit": f"{job.length} frames", "curve": "curve", "smooth": "smooth"}[job.time]
+
+
+def _new_sounds(
+    scene: Any, strips: Any, request: Request, result: dict[str, Any], source: Any, start: int
+) -> list[Any]:
+    """Strips of the stretched sounds, with the settings of those whose place they take; on free channels for now."""
+    made: list[Any] = []
+    mine = _sounds_of(strips, request, source)
+    try:
+        for old_name, file in zip(request.sounds, result["sounds"], strict=False):
+            if old_name not in mine:
+                continue  # it was removed in the meantime
+            length = len(result["frames"])
+            channel = free_channel(scene, strips, 1, start, max(start + length, *map(compat.right, strips)))
+            new = strips.new_sound(f"{old_name} {_label(request)}", f"{request.folder}/{file}", channel, start)
+            made.append(new)
+            compat.set_right(new, start + length)
+            copy_settings(mine[old_name], new)
+    except BaseException:
+        for strip in made:
+            strips.remove(strip)
+        raise
+    return made
+
+
+def _sounds_of(strips: Any, request: Request, source: Any) -> dict[str, Any]:
+    """The sound strips that the request takes along, as far as they are still there, by name."""
+    found = selection.companion_sounds(strips, source)
+    return {sound.name: sound for sound in found if sound.name in request.sounds}
+
+
+def _take_sounds_out(strips: Any, request: Request, source: Any, start: int, end: int) -> list[dict[str, Any]]:
+    """Cut the range out of the sounds that the job took along, and the others after it; what was taken out."""
+    taken = []
+    mine = _sounds_of(strips, request, source)
+    for sound in selection.companion_sounds(strips, source):
+        if sound.name in mine and compat.left(sound) <= start and compat.right(sound) >= end:
+            part = _isolate(sound, start, end)
+            taken.append(
+                {
+                    "name": part.name,
+                    "path": part.sound.filepath,
+                    "channel": part.channel,
+                    "content": compat.content_start(part) - start,
+                    "trim": (compat.trim_start(part), compat.trim_end(part)),
+                    "settings": {name: getattr(part, name) for name in SOUND_SETTINGS},
+                }
+            )
+            strips.remove(part)
+        elif compat.left(sound) < end < compat.right(sound):
+            compat.split(sound, end)
+    return taken
+
+
+def _put_sounds_back(scene: Any, strips: Any, origin: Provenance, start: int) -> None:
+    """The range's own sounds in the place of the stretched ones, which take their settings along."""
+    length = origin.range[1] - origin.range[0]
+    stretched = [
+        strip
+        for strip in strips
+        if strip.get(SOUND_OF) == origin.job and compat.left(strip) == start and strip.type == "SOUND"
+    ]
+    for index, told in enumerate(origin.sounds):
+        end = max(compat.right(strip) for strip in strips)
+        begin = start + told["content"]
+        channel = free_channel(scene, strips, 1, min(begin - told["trim"][0], start), max(end, 10**6))
+        sound = strips.new_sound(told["name"], told["path"], channel, begin)
+        if any(told["trim"]):
+            compat.set_trims(sound, told["trim"][0], told["trim"][1], begin)
+        compat.set_left(sound, start)
+        compat.set_right(sound, start + length)
+        for name, value in told["settings"].items():
+            setattr(sound, name, value)
+        if index < len(stretched):
+            copy_settings(stretched[index], sound)
+            strips.remove(stretched[index])
+        if told["channel"] not in {other.channel for other in strips if other != sound and _meet(other, sound)}:
+            sound.channel = told["channel"]
+
+
+def _meet(one: Any, other: Any) -> bool:
+    return compat.left(one) < compat.right(other) and compat.left(other) < compat.right(one)
+
+
+def _markers_inside(scene: Any, strips: Any, start: int, end: int) -> list[Any]:
+    """Markers that go where their frame will be; to be asked for before what comes after the range is moved."""
+    if scene.tool_settings.lock_markers or strips[0].name not in scene.sequence_editor.strips:
+        return []
+    return [marker for marker in scene.timeline_markers if start < marker.frame < end]
 
 
 def provenance_of(strip: Any) -> Provenance:
@@ -208,10 +328,18 @@ def restore(scene: Any, generated: Any) -> Any:
     compat.set_left(original, start)
     compat.set_right(original, start + last - first)
     copy_settings(generated, original)
-    factor = float(Fraction(origin.factor))
-    copy_animation(scene, generated, original, lambda frame: start + (frame - start) / factor)
+    times = origin.times
+
+    def where(frame: float) -> float:
+        return start + float(times.at(Fraction(frame - start)))
+
+    copy_animation(scene, generated, original, where)
     strips.remove(generated)
-    ripple(scene, strips, end, (last - first) - (end - start), but=original)
+    _put_sounds_back(scene, strips, origin, start)
+    inside = _markers_inside(scene, strips, start, end)
+    ripple(scene, strips, end, (last - first) - (end - start), original)
+    for marker in inside:
+        marker.frame = round(where(marker.frame))
     original.channel = free_channel(scene, strips, channel, start, start + last - first, but=original)
     _select_only(scene, original)
     return original
@@ -222,9 +350,14 @@ def _restore_kept(scene: Any, strips: Any, generated: Any, origin: Provenance) -
     if original is None:
         raise InputError(f"The original of {generated.name!r} is no longer on the timeline, so it cannot be restored.")
     start, end, channel, muted = compat.left(generated), compat.right(generated), generated.channel, generated.mute
+    times = origin.times
     strips.remove(generated)
+    _put_sounds_back(scene, strips, origin, start)
+    inside = _markers_inside(scene, strips, start, end)
     compat.move(original, start - compat.left(original))
-    ripple(scene, strips, end, compat.right(original) - end, but=original)
+    ripple(scene, strips, end, compat.right(original) - end, original)
+    for marker in inside:
+        marker.frame = round(start + times.at(Fraction(marker.frame - start)))
     original.channel = free_channel(scene, strips, channel, start, compat.right(original), but=original)
     original.mute = muted
     del original[KEPT]
@@ -240,20 +373,20 @@ def _left_out(source: Any, request: Request) -> tuple[str, ...]:
     return ("colorspace_settings", "alpha_mode", *(("modifiers",) if baked else ()))
 
 
-def ripple(scene: Any, strips: Any, frame: int, added: int, but: Any = None) -> None:
+def ripple(scene: Any, strips: Any, frame: int, added: int, *but: Any) -> None:
     """Move everything that begins at `frame` or later by `added` frames: strips, markers, the end of marked ranges.
 
     Locked strips and channels stay, as in every editor; effects follow their inputs by themselves; `but` stays, too.
     """
     channels = scene.sequence_editor.channels
     at_top = strips[0].name in scene.sequence_editor.strips
-    film_end = max([frame, *(compat.right(strip) for strip in strips if strip != but)])
+    film_end = max([frame, *(compat.right(strip) for strip in strips if strip not in but)])
     later = [
         strip
         for strip in strips
         if compat.left(strip) >= frame
         and not compat.has_inputs(strip)
-        and strip != but
+        and strip not in but
         and not strip.lock
         and not (at_top and channels[strip.channel].lock)
     ]
@@ -318,19 +451,6 @@ def _isolate(strip: Any, start: int, end: int) -> Any:
     if end < compat.right(strip):
         compat.split(strip, end)
     return compat.split(strip, start) if compat.left(strip) < start else strip
-
-
-def _companion_sounds(strips: Any, strip: Any) -> list[Any]:
-    """The sound strips that play the movie's own sound beside it."""
-    # connections of strips can be read only from 5.2 on; that they play one file in step says it in every version
-    return [
-        other
-        for other in strips
-        if other.type == "SOUND"
-        and strip.type == "MOVIE"
-        and selection.absolute(other.sound.filepath) == selection.absolute(strip.filepath)
-        and compat.content_start(other) == compat.content_start(strip)
-    ]
 
 
 def _recreate(scene: Any, strips: Any, origin: Provenance, content_start: int) -> Any:

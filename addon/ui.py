@@ -9,11 +9,14 @@ from typing import Any
 import bpy
 
 from ..core.messages import InputError
-from . import compat, jobs, options, prerender, selection, timeline
-from .operators import LENTO_OT_cancel, LENTO_OT_restore, LENTO_OT_slow_motion
+from . import compat, curve_icon, jobs, options, prerender, selection, time_options, timeline
+from .operators import LENTO_OT_cancel, LENTO_OT_restore, LENTO_OT_slow_motion, LENTO_OT_until_playhead
 
 LINE = 44
 """Letters that fit into the sidebar at its usual width."""
+CURVE_SCALE = 5.0
+ONLY_FOR = {"factor": ("factor",), "length": ("fit",), "ease": ("factor", "fit"), "ramp": ("factor", "fit")}
+"""Options that only some times have."""
 MENUS = ("SEQUENCER_MT_strip_retiming", "SEQUENCER_MT_context_menu")
 
 
@@ -37,11 +40,19 @@ class LENTO_PT_slow_motion(bpy.types.Panel):
         for job in jobs.running:
             _draw_job(layout, job)
         _draw_plan(layout, scene)
+        strip = scene.sequence_editor.active_strip if scene.sequence_editor else None
         column = layout.column()
         for name in options.OPTIONS:
+            if name in ONLY_FOR and scene.lento.time not in ONLY_FOR[name]:
+                continue
+            if name == "ramp" and scene.lento.ease == "none":
+                continue
             column.prop(scene.lento, name)
+            if name == "time" and scene.lento.time == "curve" and strip is not None:
+                column.prop(strip, time_options.SPEED)
+            if name == "length":
+                column.operator(LENTO_OT_until_playhead.bl_idname, icon="NEXT_KEYFRAME")
         layout.operator(LENTO_OT_slow_motion.bl_idname, icon="PREVIEW_RANGE")
-        strip = scene.sequence_editor.active_strip if scene.sequence_editor else None
         if strip is not None and timeline.PROVENANCE in strip:
             layout.operator(LENTO_OT_restore.bl_idname, icon="LOOP_BACK")
 
@@ -61,8 +72,11 @@ def _draw_plan(layout: Any, scene: Any) -> None:
         chosen, placement = options.chosen(dict.fromkeys(options.OPTIONS, scene.lento))
         selection.check_strip(scene, strip, placement)
         marked = selection.marked_range(scene, strip)
-        for line in selection.announce(scene, strip, marked, chosen["factor"]):
+        times = time_options.time_map(scene, strip, marked.start, len(marked), chosen)
+        for line in selection.announce(scene, strip, marked, times):
             column.label(text=line)
+        if times is not None and len(times.knots) > 1:
+            column.template_icon(icon_value=curve_icon.icon_of(times), scale=CURVE_SCALE)
         if prerender.reason(strip, placement.bake_modifiers):
             column.label(text=f"Blender renders {len(marked)} frames first", icon="RENDER_ANIMATION")
         if not bpy.data.filepath:

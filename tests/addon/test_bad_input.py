@@ -153,7 +153,7 @@ def test_range_outside_and_of_one_frame(scene: Any, clips: Path) -> None:
 @pytest.mark.parametrize(
     ("factor", "sentence"),
     [
-        (0.5, "factor: 1/2 is too small"),
+        (0.005, "factor: 1/200 is too small"),
         (0.0, "factor: 0 is too small"),
         (-2.0, "factor: -2 is too small"),
         (float("nan"), "factor: nan is not a number"),

@@ -48,9 +48,7 @@ def compared(scene: Any, size: tuple[int, int], files: str, **options: Any) -> l
     assert (strip.filepath if strip.type == "MOVIE" else strip.elements[0].filename).endswith(files)
     after = looks(scene, tuple(2 * frame - 1 for frame in FRAMES))
     assert len({picture.tobytes() for picture in after["Standard"]}) > 1, "the frames do not differ"
-    return [
-        np.abs(one - other) * 65535 for view in VIEWS for one, other in zip(before[view], after[view], strict=True)
-    ]
+    return [np.abs(one - other) * 65535 for view in VIEWS for one, other in zip(before[view], after[view], strict=True)]
 
 
 TAGGED = """

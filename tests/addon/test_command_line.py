@@ -35,7 +35,7 @@ def test_slows_and_saves(scene: Any, clips: Path, tmp_path: Path, capfd: Any) ->
     [
         (["--strip", "Absent"], "There is no strip named 'Absent'"),
         (["--strip", "Clip", "--range", "90", "95"], "lies outside of the strip"),
-        (["--strip", "Clip", "--factor", "0.2"], "factor: 1/5 is too small"),
+        (["--strip", "Clip", "--factor", "0.002"], "factor: 1/500 is too small"),
         (["--strip", "Clip", "--factor", "much"], "'much' is not a number"),
         (["--strip", "Clip", "--engine", "magic"], "invalid choice"),
         (["--strip", "Clip", "--scene", "Absent"], "There is no scene named 'Absent'"),

@@ -196,6 +196,7 @@ def retimed(scene: Any, media: Path, name: str, start: int) -> Any:
     strip = add_movie(scene, media / "clip.mp4", CHANNEL, start, name)
     with lento("addon.compat").in_sequencer(scene):
         bpy.ops.sequencer.retiming_segment_speed_set(speed=50)
+    strip.retiming_keys.add(timeline_frame=start + 30)  # one speed all through would be read from the file
     return cut(strip, start)
 
 

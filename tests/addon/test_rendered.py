@@ -58,6 +58,7 @@ def retimed(scene: Any, clips: Path) -> Any:
     strip = add_movie(scene, clips / "clip.mp4", name="It")
     with lento("addon.compat").in_sequencer(scene):
         bpy.ops.sequencer.retiming_segment_speed_set(speed=50)
+    strip.retiming_keys.add(timeline_frame=30)  # one speed all through would be read from the file
     return strip
 
 

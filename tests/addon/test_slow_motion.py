@@ -208,7 +208,7 @@ def test_marks(scene: Any, clips: Path) -> None:
 def test_sound_of_the_movie_stays_in_sync_after_the_range(scene: Any, clips: Path) -> None:
     add_movie(scene, clips / "clip.mp4")
     scene.sequence_editor.strips.new_sound("Sound", str(clips / "clip.mp4"), 1, 1)
-    slow(range=(11, 21), factor=4)
+    slow(range=(11, 21), factor=4, sound="keep")
     strips = layout(scene)
     assert strips["Sound"][:3] == (1, 1, 21)
     assert strips["Sound.001"][:2] == (1, 51)
