@@ -40,6 +40,7 @@ class LENTO_PT_slow_motion(bpy.types.Panel):
         for job in jobs.running:
             _draw_job(layout, job)
         _draw_plan(layout, scene)
+        layout.operator(LENTO_OT_slow_motion.bl_idname, icon="PREVIEW_RANGE")
         strip = scene.sequence_editor.active_strip if scene.sequence_editor else None
         column = layout.column()
         for name in options.OPTIONS:
@@ -49,10 +50,11 @@ class LENTO_PT_slow_motion(bpy.types.Panel):
                 continue
             column.prop(scene.lento, name)
             if name == "time" and scene.lento.time == "curve" and strip is not None:
-                column.prop(strip, time_options.SPEED)
+                row = column.row()
+                row.use_property_decorate = True  # the dot that sets a keyframe
+                row.prop(strip, time_options.SPEED)
             if name == "length":
                 column.operator(LENTO_OT_until_playhead.bl_idname, icon="NEXT_KEYFRAME")
-        layout.operator(LENTO_OT_slow_motion.bl_idname, icon="PREVIEW_RANGE")
         if strip is not None and timeline.PROVENANCE in strip:
             layout.operator(LENTO_OT_restore.bl_idname, icon="LOOP_BACK")
 

@@ -95,6 +95,7 @@ def run(job: Job, tell: Tell, cancel: threading.Event) -> Path:
     tell(Status(f"Opening {job.source}"))
     source, rate, times = open_job(job, tell)
     image_format, movie = chosen_format(job, source)
+    _check_sound(job)
     with source, Sink(job, image_format, movie).opened() as sink:
         fps = job.host_fps or source.fps
         sounds = _write_sounds(job, sink, times, fps, tell)
@@ -128,20 +129,16 @@ def run(job: Job, tell: Tell, cancel: threading.Event) -> Path:
         return result
 
 
-def _write_sounds(job: Job, sink: Sink, times: TimeMap, fps: Fraction, tell: Tell) -> list[str]:
-    """Stretch the job's sounds and write them beside the frames; their names, none where they are left alone.
+def _check_sound(job: Job) -> None:
+    """Raise InputError where sound is asked for and there is none."""
+    if job.sound in ("stretch", "tape") and not job.sounds:
+        raise InputError(f"sound: {job.source} has no sound to stretch: choose auto, mute or keep.")
 
-    Raises InputError where sound was asked for and there is none.
-    """
-    if job.sound in ("mute", "keep"):
+
+def _write_sounds(job: Job, sink: Sink, times: TimeMap, fps: Fraction, tell: Tell) -> list[str]:
+    """Stretch the job's sounds and write them beside the frames; their names, none where they are left alone."""
+    if job.sound in ("mute", "keep") or not job.sounds:
         return []
-    if not job.sounds:
-        if job.sound == "auto":
-            return []
-        raise InputError(
-            f"sound: {job.source} has no sound to stretch beside it: connect a sound strip, or choose the sound "
-            "Automatic, Mute or Leave Alone."
-        )
     from . import sound  # here: only who works with sound needs it
 
     if job.sound != "tape" and not sound.keeps_pitch_well():

@@ -10,8 +10,10 @@ import signal
 import subprocess
 import sys
 import time
+import wave
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -21,7 +23,7 @@ import pytest
 from core.job import Job
 from core.messages import Done, Error, Progress, Record, Status, Warning, decode
 from core.source import open_source
-from scripts.clips import read_number
+from scripts.clips import read_number, write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -216,6 +218,27 @@ def test_bad_input_is_a_sentence_and_changes_nothing(
     told = records(ended.stdout)
     assert [type(record) for record in told[-2:]] == [Error, Done]
     assert told[-1] == Done(2)
+
+
+def test_sound_of_a_clip(clip: Path, tmp_path: Path) -> None:
+    arguments = ("slow", clip, "--output", tmp_path / "o", "--range", 8, 20, "--factor", 3, "--engine", "nearest")
+    assert core(*arguments, "--sound", "stretch").returncode == 0
+    with wave.open(str(tmp_path / "o" / "sound-1.wav")) as file:
+        assert file.getnframes() == 36 * 2000
+    silent = write_clip(tmp_path / "silent.mp4", 8, sound=False)
+    ended = core("slow", silent, "--output", tmp_path / "none", "--sound", "tape")
+    assert (ended.returncode, "silent.mp4 has no sound to stretch: choose auto" in ended.stdout) == (2, True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_curve_and_rate_from_a_shell(clip: Path, tmp_path: Path) -> None:
+    curve = ("--speed", "0:100%", "6:25%", "30:25%")
+    planned = json.loads(core("plan", clip, "--range", 0, 12, *curve).stdout)
+    assert planned[6]["source"] == 3
+    assert Fraction(planned[6]["t"]) == Fraction(3, 4)
+    planned = json.loads(core("plan", clip, "--range", 0, 12, "--time", "smooth", "--host-fps", 60).stdout)
+    assert [entry["t"] for entry in planned[:6]] == ["0", "2/5", "4/5", "1/5", "3/5", "0"]
+    assert len(planned) == 30
 
 
 def test_output_that_cannot_be_written(clip: Path, tmp_path: Path) -> None:

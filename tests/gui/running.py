@@ -212,6 +212,42 @@ def test_panel_in_every_state() -> Steps:
     yield from picture("preferences")
 
 
+def test_speed_curve_with_sound() -> Steps:
+    yield from stage.new_film("curve", time="curve", engine="nearest")
+    film = stage.scene()
+    film.sequence_editor.strips.new_sound("Sound", str(settings["folder"] / "clip.mp4"), 1, 1)
+    clip = stage.strip("Clip")
+    for frame, percent in ((31, 100), (43, 20), (90, 20), (110, 150)):
+        clip.lento_speed = percent
+        clip.keyframe_insert("lento_speed", frame=frame)
+    film.timeline_markers.new("here", frame=45)
+    stage.select("Clip")
+    on_screen(lambda: bpy.ops.ed.undo_push(message="Curve"))
+    yield from picture("panel_curve")
+    yield from stage.press_shortcut()
+    yield until(stage.jobs, "the shortcut starts a job", 5)
+    yield stage.job_ends()
+    made = next(one for name, one in stage.layout().items() if name.startswith("Clip curve"))
+    sound = next(one for name, one in stage.layout().items() if name.startswith("Sound curve"))
+    assert made[1:] == sound[1:], (made, sound)
+    assert made[2] - made[1] > 60, made
+    assert sound[0] == 1, sound
+    assert 60 < film.timeline_markers["here"].frame < made[2]
+    yield from picture("curve_inserted")
+    yield from stage.undo()
+    yield until(lambda: "Clip curve" not in stage.layout(), "Ctrl+Z takes the curve back", 5)
+    assert stage.layout()["Sound"][1] == 1
+
+
+def test_panel_with_other_times() -> Steps:
+    yield from stage.new_film("times", time="fit", ease="both", ramp=10, length=90)
+    yield from picture("panel_fit")
+    stage.scene().lento.time = "smooth"
+    yield from picture("panel_smooth")
+    stage.scene().lento.time = "factor"
+    yield from picture("panel_ramps")
+
+
 def test_strip_that_blender_renders_first() -> Steps:
     yield from stage.new_film("rendered", engine="nearest")
     stage.strip("Clip").use_reverse_frames = True
