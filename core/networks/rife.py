@@ -1,0 +1,388 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""RIFE's IFNet (Huang et al., ECCV 2022), HDv3 3.6 and all 4.x: one network, told apart by a Layout.
+
+Flow has four channels: from the output frame to frame 0 (x, y) and to frame 1, in pixels. The mask's logits are
+those of the weight of frame 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .sampling import resized, warp
+
+Kind = Literal["3.6", "4.0", "4.6"]
+BIG_FLOW = 32.0
+"""Flow beyond which 4.0 starts again at coarser scales."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What tells the versions apart; all of it is read from a checkpoint's names and shapes."""
+
+    kind: Kind
+    """How a block is built: PReLU and two heads, PReLU and one head, leaky ReLU and residual units."""
+    widths: tuple[int, ...]
+    encoder: tuple[int, ...] = ()
+    """Channels within and at the end of the feature encoder; empty without one."""
+    encoder_names: Literal["", "pair", "sequence", "cnn"] = ""
+    features: int = 0
+    """Feature channels that go from block to block."""
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """How many times smaller every block works."""
+        if len(self.widths) == 5:
+            return (32, 16, 8, 4, 1) if self.widths[-1] == 24 else (16, 8, 4, 2, 1)
+        return (8, 4, 2, 1) if len(self.widths) == 4 else (4, 2, 1)
+
+    @property
+    def multiple(self) -> int:
+        """What sides are padded to a multiple of."""
+        return 32 if self.kind == "3.6" else 4 * self.scales[0]
+
+    @property
+    def safe_multiple(self) -> int:
+        """The same for any motion: 4.0 may double its scales."""
+        return 2 * self.multiple if self.kind == "4.0" else self.multiple
+
+    @property
+    def any_time(self) -> bool:
+        """Whether it takes a timestep; 3.6 knows the middle alone."""
+        return self.kind != "3.6"
+
+    @property
+    def can_ensemble(self) -> bool:
+        """Whether it may be run in both directions and averaged, as its authors' code does; 3.6 always is."""
+        return self.kind != "3.6" and not self.features
+
+    @property
+    def family(self) -> str:
+        """The versions that share this network."""
+        return FAMILIES.get((self.widths, self.encoder, self.features, self.kind), "unknown 4.x")
+
+    def channels(self, block: int) -> int:
+        """Input channels of a block, its flow included."""
+        if self.kind == "3.6":
+            return 11
+        encoded = 2 * self.encoder[-1] if self.encoder else 0
+        return 7 + encoded if block == 0 else 12 + encoded + self.features
+
+
+FAMILIES: dict[tuple[tuple[int, ...], tuple[int, ...], int, str], str] = {
+    ((90, 90, 90), (), 0, "3.6"): "3.6 to 3.8",
+    ((192, 128, 96, 64), (), 0, "4.0"): "4.0, 4.1",
+    ((192, 128, 96, 64), (), 0, "4.6"): "4.6",
+    ((192, 128, 96, 64), (16, 4), 0, "4.6"): "4.7 to 4.9",
+    ((128, 96, 64, 48), (16, 4), 0, "4.6"): "4.15 lite to 4.17 lite",
+    ((192, 128, 96, 64), (32, 8), 0, "4.6"): "4.10 to 4.19, 4.24",
+    ((384, 192, 96, 48), (32, 8), 0, "4.6"): "4.20",
+    ((256, 192, 96, 48), (32, 8), 8, "4.6"): "4.21 to 4.23",
+    ((192, 128, 64, 32), (16, 4), 8, "4.6"): "4.22 lite",
+    ((192, 128, 96, 64, 32), (16, 4), 8, "4.6"): "4.25, 4.26",
+    ((192, 128, 96, 64, 24), (16, 4), 8, "4.6"): "4.25 lite",
+    ((384, 256, 192, 128, 64), (16, 4), 8, "4.6"): "4.25 heavy",
+    ((192, 128, 96, 64, 32), (16, 16), 8, "4.6"): "4.26 heavy",
+}
+TRAINING_ONLY = ("block_tea.", "teacher.", "caltime.", "contextnet.", "unet.")
+"""Beginnings of names that official files may hold and inference does not use."""
+
+
+def layout_of(shapes: Mapping[str, tuple[int, ...]]) -> Layout | None:
+    """The Layout of a checkpoint with these names and shapes; None where it is no IFNet."""
+    numbers = sorted({int(match[1]) for name in shapes if (match := re.match(r"block(\d+)\.", name))})
+    if numbers != list(range(len(numbers))) or not 3 <= len(numbers) <= 5:
+        return None
+    try:
+        widths = tuple(shapes[f"block{number}.conv0.1.0.weight"][0] for number in numbers)
+        if "block0.conv1.2.weight" in shapes:
+            return Layout("3.6", widths)
+        if "block0.lastconv.weight" in shapes:
+            return Layout("4.0", widths)
+        features = shapes["block0.lastconv.0.weight"][1] // 4 - 5
+        features = features if features > 1 else 0
+        if "encode.cnn0.weight" in shapes:
+            encoder = (shapes["encode.cnn0.weight"][0], shapes["encode.cnn3.weight"][1])
+            return Layout("4.6", widths, encoder, "cnn", features)
+        if "encode.6.weight" in shapes:
+            return Layout(
+                "4.6", widths, (shapes["encode.0.weight"][0], shapes["encode.6.weight"][1]), "sequence", features
+            )
+        if "encode.1.weight" in shapes:
+            return Layout("4.6", widths, (shapes["encode.0.weight"][0], shapes["encode.1.weight"][1]), "pair", features)
+        return Layout("4.6", widths, features=features)
+    except (KeyError, IndexError):
+        return None
+
+
+@dataclass
+class Motion:
+    """What IFNet found for one moment: the flow to both frames, the mask's logits, and both after every block."""
+
+    flow: Tensor
+    mask: Tensor
+    flows: list[Tensor] = field(default_factory=list)
+    masks: list[Tensor] = field(default_factory=list)
+
+
+Sides = tuple[Tensor, Tensor]
+
+
+class IFNet(nn.Module):
+    """Coarse to fine: every block refines flow and mask from the frames, warped by the flow so far."""
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.layout = layout
+        for number, width in enumerate(layout.widths):
+            self.add_module(f"block{number}", _block(layout, layout.channels(number), width))
+        if layout.encoder:
+            self.encode = _encoder(layout)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What its weights are in."""
+        return next(self.parameters()).dtype
+
+    def features(self, frame: Tensor) -> Tensor | None:
+        """The encoder's features of a padded frame (B, 3, H, W); None without an encoder. Once per frame."""
+        if not self.layout.encoder:
+            return None
+        return self.encode(frame.to(self.dtype))
+
+    def forward(
+        self,
+        frames: tuple[Tensor, Tensor],
+        features: tuple[Tensor | None, Tensor | None],
+        t: Tensor,
+        scale: float = 1.0,
+        ensemble: bool = False,
+    ) -> Motion:
+        """Motion at the times `t` (B, 1, 1, 1) between two padded frames (B, 3, H, W) in 0..1.
+
+        `scale` is the flow scale: 0.5 looks for motion at half the size. Blocks compute in their weights' precision,
+        flow and mask in fp32.
+        """
+        if self.layout.kind == "3.6":
+            return self._middle(frames, scale)
+        sides = _sides(frames, features)
+        scales = [value / scale for value in self.layout.scales]
+        motion = self._first(sides, t, scales[0], ensemble)
+        for number in range(1, len(scales)):
+            flow, mask, step = self._refine(number, sides, t, motion, scales[number], ensemble)
+            if number == 1 and self.layout.kind == "4.0" and _is_big(step):
+                scales = [2 * value for value in scales]
+                motion = self._first(sides, t, scales[0], ensemble)
+                flow, mask, _ = self._refine(number, sides, t, motion, scales[number], ensemble)
+            motion.flow, motion.mask = flow, mask
+            motion.flows.append(flow)
+            motion.masks.append(mask[:, :1])
+        motion.mask = motion.mask[:, :1]
+        return motion
+
+    def _first(self, sides: Sides, t: Tensor, scale: float, ensemble: bool) -> Motion:
+        block = self._modules["block0"]
+        assert block is not None
+        flow, mask = block(_shrunk(sides, t, None, scale, self.dtype), None, scale)
+        if ensemble:
+            other_flow, other_mask = block(_shrunk(sides[::-1], 1 - t, None, scale, self.dtype), None, scale)
+            flow, mask = (flow + _exchanged(other_flow)) / 2, (mask - other_mask) / 2
+        return Motion(flow, mask, [flow], [mask[:, :1]])
+
+    def _refine(
+        self, number: int, sides: Sides, t: Tensor, motion: Motion, scale: float, ensemble: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Flow and mask (with features behind it) after block `number`, and its step."""
+        block = self._modules[f"block{number}"]
+        assert block is not None
+        flow, mask = motion.flow, motion.mask
+        first, second = (warp(side, part) for side, part in zip(sides, _halves(flow), strict=True))
+        step, new = block(_shrunk((first, second), t, mask, scale, self.dtype), flow, scale)
+        if ensemble:
+            inputs = _shrunk((second, first), 1 - t, -mask, scale, self.dtype)
+            other_step, other_new = block(inputs, _exchanged(flow), scale)
+            step, new = (step + _exchanged(other_step)) / 2, (new - other_new) / 2
+        return flow + step, new if self.layout.encoder else mask + new, step
+
+    def _middle(self, frames: tuple[Tensor, Tensor], scale: float) -> Motion:
+        """3.6: every block runs in both directions; both start from nothing."""
+        whole = (frames[0].shape[0], 5, *frames[0].shape[-2:])
+        flow, mask = frames[0].new_zeros(whole, dtype=torch.float32).split([4, 1], dim=1)
+        motion = Motion(flow, mask)
+        for number, value in enumerate(self.layout.scales):
+            block = self._modules[f"block{number}"]
+            assert block is not None
+            first, second = (warp(frame, part) for frame, part in zip(frames, _halves(flow), strict=True))
+            size = value / scale
+            step, new = block(_shrunk((first, second), None, mask, size, self.dtype), flow, size)
+            swapped = _shrunk((second, first), None, -mask, size, self.dtype)
+            other_step, other_new = block(swapped, _exchanged(flow), size)
+            flow, mask = flow + (step + _exchanged(other_step)) / 2, mask + (new - other_new) / 2
+            motion.flows.append(flow)
+            motion.masks.append(mask)
+        motion.flow, motion.mask = flow, mask
+        return motion
+
+
+def blended(images: tuple[Tensor, Tensor], motion: Motion) -> Tensor:
+    """The frame that motion makes of two images (B, C, H, W); any channels, not only those that it was found in."""
+    weight = torch.sigmoid(motion.mask)
+    first, second = (warp(image, part) for image, part in zip(images, _halves(motion.flow), strict=True))
+    return first * weight + second * (1 - weight)
+
+
+def _halves(flow: Tensor) -> tuple[Tensor, Tensor]:
+    return flow[:, :2], flow[:, 2:4]
+
+
+def _exchanged(flow: Tensor) -> Tensor:
+    return torch.cat([flow[:, 2:4], flow[:, :2]], dim=1)
+
+
+def _sides(frames: tuple[Tensor, Tensor], features: tuple[Tensor | None, Tensor | None]) -> Sides:
+    """Each frame with its features behind it, in fp32: warped together."""
+    made = [
+        frame.float() if coded is None else torch.cat([frame.float(), coded.float()], dim=1)
+        for frame, coded in zip(frames, features, strict=True)
+    ]
+    return made[0], made[1]
+
+
+def _shrunk(sides: Sides, t: Tensor | None, mask: Tensor | None, scale: float, kind: torch.dtype) -> Tensor:
+    """A block's inputs but for the flow: both frames, both features, time, mask; shrunk before they are joined."""
+    first, second = (resized(side, 1 / scale) for side in sides)
+    parts = [first[:, :3], second[:, :3], first[:, 3:], second[:, 3:]]
+    if t is not None:
+        parts.append(t.to(first).expand(first.shape[0], 1, *first.shape[-2:]))
+    if mask is not None:
+        parts.append(resized(mask, 1 / scale))
+    # cast one by one: half as much to copy
+    return torch.cat([part.to(kind) for part in parts], dim=1)
+
+
+def _is_big(step: Tensor) -> bool:
+    return not step.is_meta and all(float(part.abs().max()) > BIG_FLOW for part in _halves(step))
+
+
+class _Residual(nn.Module):
+    """lrelu(conv(x) * beta + x)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, 1, 1)
+        self.beta = nn.Parameter(torch.ones(1, width, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(self.conv(x) * self.beta + x, 0.2)
+
+
+class _Block(nn.Module):
+    """What all kinds share: shrink the inputs, halve twice, and bring flow and mask back to full size."""
+
+    def __init__(self, channels: int, width: int, prelu: bool) -> None:
+        super().__init__()
+        self.conv0 = nn.Sequential(
+            _conv(channels, width // 2, 2, prelu),
+            _conv(width // 2, width, 2, prelu),
+        )
+
+    def forward(self, x: Tensor, flow: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+        """Step of the flow, and the mask, at full size, in fp32; `x` is what `_shrunk` made."""
+        if flow is not None:
+            x = torch.cat([x, (resized(flow, 1 / scale) / scale).to(x.dtype)], dim=1)
+        return self.head(self.conv0(x), scale)
+
+    def head(self, x: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+
+class _Block36(_Block):
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__(channels, width, prelu=True)
+        for number in range(4):
+            group = nn.Sequential(_conv(width, width, 1, True), _conv(width, width, 1, True))
+            self.add_module(f"convblock{number}", group)
+        self.conv1, self.conv2 = (
+            nn.Sequential(
+                nn.ConvTranspose2d(width, width // 2, 4, 2, 1),
+                nn.PReLU(width // 2),
+                nn.ConvTranspose2d(width // 2, out, 4, 2, 1),
+            )
+            for out in (4, 1)
+        )
+
+    def head(self, x: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+        for number in range(4):
+            group = self._modules[f"convblock{number}"]
+            assert group is not None
+            x = group(x) + x
+        return resized(self.conv1(x).float(), scale) * scale, resized(self.conv2(x).float(), scale)
+
+
+class _Block40(_Block):
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__(channels, width, prelu=True)
+        self.convblock = nn.Sequential(*(_conv(width, width, 1, True) for _ in range(8)))
+        self.lastconv = nn.ConvTranspose2d(width, 5, 4, 2, 1)
+
+    def head(self, x: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+        out = resized(self.lastconv(self.convblock(x) + x).float(), 2 * scale)
+        return out[:, :4] * (2 * scale), out[:, 4:5]
+
+
+class _Block46(_Block):
+    def __init__(self, channels: int, width: int, features: int) -> None:
+        super().__init__(channels, width, prelu=False)
+        self.convblock = nn.Sequential(*(_Residual(width) for _ in range(8)))
+        self.lastconv = nn.Sequential(
+            nn.ConvTranspose2d(width, 4 * (features + 5 if features else 6), 4, 2, 1), nn.PixelShuffle(2)
+        )
+        self._features = features
+
+    def head(self, x: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+        out = resized(self.lastconv(self.convblock(x)).float(), scale)
+        return out[:, :4] * scale, out[:, 4 : 5 + self._features]
+
+
+def _block(layout: Layout, channels: int, width: int) -> _Block:
+    if layout.kind == "3.6":
+        return _Block36(channels, width)
+    return _Block40(channels, width) if layout.kind == "4.0" else _Block46(channels, width, layout.features)
+
+
+def _conv(channels: int, width: int, stride: int, prelu: bool) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels, width, 3, stride, 1), nn.PReLU(width) if prelu else nn.LeakyReLU(0.2))
+
+
+class _Encoder(nn.Module):
+    def __init__(self, inner: int, out: int) -> None:
+        super().__init__()
+        self.cnn0 = nn.Conv2d(3, inner, 3, 2, 1)
+        self.cnn1 = nn.Conv2d(inner, inner, 3, 1, 1)
+        self.cnn2 = nn.Conv2d(inner, inner, 3, 1, 1)
+        self.cnn3 = nn.ConvTranspose2d(inner, out, 4, 2, 1)
+
+    def forward(self, frame: Tensor) -> Tensor:
+        x = frame
+        for layer in (self.cnn0, self.cnn1, self.cnn2):
+            x = F.leaky_relu(layer(x), 0.2)
+        return self.cnn3(x)
+
+
+def _encoder(layout: Layout) -> nn.Module:
+    inner, out = layout.encoder
+    if layout.encoder_names == "cnn":
+        return _Encoder(inner, out)
+    if layout.encoder_names == "pair":
+        return nn.Sequential(nn.Conv2d(3, inner, 3, 2, 1), nn.ConvTranspose2d(inner, out, 4, 2, 1))
+    return nn.Sequential(
+        nn.Conv2d(3, inner, 3, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(inner, inner, 3, 1, 1), nn.LeakyReLU(0.2),
+        nn.Conv2d(inner, inner, 3, 1, 1), nn.LeakyReLU(0.2), nn.ConvTranspose2d(inner, out, 4, 2, 1),
+    )  # fmt: skip

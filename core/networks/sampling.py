@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Backward warps and resizing. Grids are always fp32: in half precision they are off by pixels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def positions(flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Where every pixel's flow (B, 2, H, W; x right, y down, in pixels) leads: columns and rows, (B, H, W) in fp32."""
+    height, width = flow.shape[-2:]
+    x = torch.arange(width, device=flow.device, dtype=torch.float32)
+    y = torch.arange(height, device=flow.device, dtype=torch.float32)
+    return x[None, None, :] + flow[:, 0].float(), y[None, :, None] + flow[:, 1].float()
+
+
+def warp(image: Tensor, flow: Tensor, padding: str = "border") -> Tensor:
+    """`image` (B, C, H, W) sampled bilinearly where `flow` leads; outside of it the border (or "zeros")."""
+    height, width = image.shape[-2:]
+    x, y = positions(flow)
+    grid = torch.stack([x * (2 / max(1, width - 1)) - 1, y * (2 / max(1, height - 1)) - 1], dim=-1)
+    sampled = F.grid_sample(image.float(), grid, mode="bilinear", padding_mode=padding, align_corners=True)
+    return sampled.to(image.dtype)
+
+
+def resized(image: Tensor, factor: float) -> Tensor:
+    """Bilinear at half-pixel centres, without a filter: `factor` 1/16 reads four pixels for one."""
+    if factor == 1:
+        return image
+    return F.interpolate(image, scale_factor=factor, mode="bilinear", align_corners=False)

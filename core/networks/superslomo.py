@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Super SloMo (Jiang et al., CVPR 2018): two U-Nets, flow once per pair, any timestep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .sampling import positions
+
+MEAN = (0.429, 0.431, 0.397)
+"""Of red, green and blue; taken from the frames before, added to the result."""
+MULTIPLE = 32
+WIDTHS = (32, 64, 128, 256, 512, 512)
+KERNELS = (7, 5, 3, 3, 3, 3)
+
+Convolution = Callable[[int, int, int], nn.Module]
+"""From input channels, output channels and kernel size."""
+
+
+def plain(channels: int, out: int, kernel: int) -> nn.Module:
+    """The convolution of the paper."""
+    return nn.Conv2d(channels, out, kernel, 1, kernel // 2)
+
+
+def separable(channels: int, out: int, kernel: int) -> nn.Module:
+    """One for every channel, then one over channels (MobileNet, Howard et al. 2017): an eighth of the multiply-adds."""
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, kernel, 1, kernel // 2, groups=channels), nn.Conv2d(channels, out, 1)
+    )
+
+
+class _Down(nn.Module):
+    def __init__(self, channels: int, out: int, kernel: int, convolution: Convolution) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = convolution(channels, out, kernel), convolution(out, out, kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.leaky_relu(self.conv1(F.avg_pool2d(x, 2)), 0.1)
+        return F.leaky_relu(self.conv2(x), 0.1)
+
+
+class _Up(nn.Module):
+    def __init__(self, channels: int, out: int, convolution: Convolution) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = convolution(channels, out, 3), convolution(2 * out, out, 3)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        x = F.leaky_relu(self.conv1(x), 0.1)
+        return F.leaky_relu(self.conv2(torch.cat([x, skip], dim=1)), 0.1)
+
+
+class UNet(nn.Module):
+    """The form that both networks have; a leaky ReLU follows every convolution, the last one, too."""
+
+    def __init__(self, channels: int, out: int, convolution: Convolution = plain) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = convolution(channels, WIDTHS[0], 7), convolution(WIDTHS[0], WIDTHS[0], 7)
+        for level in range(1, 6):
+            self.add_module(f"down{level}", _Down(WIDTHS[level - 1], WIDTHS[level], KERNELS[level], convolution))
+            self.add_module(f"up{level}", _Up(WIDTHS[6 - level], WIDTHS[5 - level], convolution))
+        self.conv3 = nn.Conv2d(WIDTHS[0], out, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) -> (B, out, H, W); sides are multiples of MULTIPLE."""
+        x = F.leaky_relu(self.conv1(x), 0.1)
+        skips = [F.leaky_relu(self.conv2(x), 0.1)]
+        for level in range(1, 6):
+            skips.append(self._modules[f"down{level}"](skips[-1]))  # type: ignore[misc]
+        x = skips.pop()
+        for level in range(1, 6):
+            x = self._modules[f"up{level}"](x, skips.pop())  # type: ignore[misc]
+        return F.leaky_relu(self.conv3(x), 0.1)
+
+
+def backwarp(image: Tensor, flow: Tensor, by_size: bool = True) -> Tensor:
+    """`image` sampled where `flow` leads, zeros outside.
+
+    `by_size` reads as the authors' code did when the weights were trained: it divides positions by the size, not the
+    size less one, so that position p is read at p * (size - 1) / size. Without it, at p.
+    """
+    height, width = image.shape[-2:]
+    x, y = positions(flow)
+    across, down = (width, height) if by_size else (width - 1, height - 1)
+    grid = torch.stack([2 * (x / across - 0.5), 2 * (y / down - 0.5)], dim=-1)
+    return F.grid_sample(image.float(), grid, "bilinear", "zeros", align_corners=True).to(image.dtype)
+
+
+@dataclass
+class Intermediate:
+    """What is between two frames at one moment: the flows to both, as combined and refined, and who is visible."""
+
+    flow0: Tensor
+    flow1: Tensor
+    raw: Tensor
+    visible: Tensor
+    """Of frame 0, 0..1."""
+    combined: tuple[Tensor, Tensor]
+    warped: tuple[Tensor, Tensor]
+
+
+class SuperSloMo(nn.Module):
+    """Flow computation and flow interpolation; `convolution` makes the light variant."""
+
+    def __init__(self, convolution: Convolution = plain, by_size: bool = True) -> None:
+        super().__init__()
+        self.flowComp, self.ArbTimeFlowIntrp = UNet(6, 4, convolution), UNet(20, 5, convolution)
+        self.by_size = by_size
+
+    def flows(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Flow from the first frame to the second and back, (B, 2, H, W) in pixels. Frames: 0..1 less MEAN."""
+        both = self.flowComp(torch.cat([first, second], dim=1)).float()
+        return both[:, :2], both[:, 2:]
+
+    def between(self, first: Tensor, second: Tensor, flows: tuple[Tensor, Tensor], t: Tensor) -> Intermediate:
+        """The motion at the times `t` (B, 1, 1, 1): eq. 4 and section 3.2 of the paper."""
+        there, back = flows
+        flow0 = -t * (1 - t) * there + t * t * back
+        flow1 = (1 - t) ** 2 * there - t * (1 - t) * back
+        warped0, warped1 = (backwarp(*pair, self.by_size) for pair in ((first, flow0), (second, flow1)))
+        parts = (first, second, there, back, flow1, flow0, warped1, warped0)
+        raw = self.ArbTimeFlowIntrp(torch.cat([part.to(first.dtype) for part in parts], dim=1)).float()
+        refined = (flow0 + raw[:, :2], flow1 + raw[:, 2:4])
+        return Intermediate(*refined, raw, torch.sigmoid(raw[:, 4:5]), (flow0, flow1), (warped0, warped1))
+
+    def blended(self, first: Tensor, second: Tensor, found: Intermediate, t: Tensor) -> Tensor:
+        """The frame (B, C, H, W) that the motion makes of two; any channels (eq. 1)."""
+        shown0, shown1 = (1 - t) * found.visible, t * (1 - found.visible)
+        one, other = backwarp(first, found.flow0, self.by_size), backwarp(second, found.flow1, self.by_size)
+        return (shown0 * one + shown1 * other) / (shown0 + shown1)

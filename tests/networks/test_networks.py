@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The published networks: what they compute, as vectors of our own hold it.
+
+The vectors were made when every network agreed with vectors of the official code; see scripts/check-golden.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from core.engines import Frame, Settings, create
+from core.networks import dain, pwcnet, rife, sampling, superslomo
+from core.networks.checkpoints import open_checkpoint
+from scripts.made_weights import LAYOUTS, checkpoint_of, pictures
+
+VECTORS = Path(__file__).with_name("vectors.json")
+"""name -> 8 x 12 x 3 samples of the frame that it makes; `python -m tests.networks.make_vectors` writes it."""
+NETWORKS = (*LAYOUTS, "superslomo", "superslomo_light", "dain")
+
+
+def engine_of(name: str) -> str:
+    return "rife" if name in LAYOUTS else name
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints ü")
+    for name in NETWORKS:
+        torch.save(checkpoint_of(name), folder / f"{name}.pkl")
+    return folder
+
+
+def made_by(name: str, file: Path, t: float = 0.5, channels: int = 3, **settings: object) -> np.ndarray:
+    engine = create(engine_of(name), Settings(weights=str(file), device="cpu", **{"precision": "fp32", **settings}))  # type: ignore[arg-type]
+    frames = [
+        Frame(index, np.dstack([picture, np.full(picture.shape[:2], 0.25 + index / 2, np.float32)])[..., :channels])
+        for index, picture in enumerate(pictures())
+    ]
+    return engine.synthesize(engine.prepare(frames[0], frames[1]), t)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_recognised_and_computed(files: Path, name: str) -> None:
+    checkpoint = open_checkpoint(files / f"{name}.pkl")
+    assert checkpoint.network == engine_of(name)
+    if name in LAYOUTS:
+        assert "unknown" not in checkpoint.family
+        assert checkpoint.any_time == (name != "3.6")
+    made = made_by(name, files / f"{name}.pkl")
+    assert made.shape == (64, 96, 3)
+    known = np.array(json.loads(VECTORS.read_text())[name], np.float32)
+    different = np.abs(made[::8, ::8] - known)
+    if name == "dain":  # single pixels jump where a position crosses a whole pixel
+        assert np.median(different) < 1e-4
+        assert (different < 1e-3).mean() > 0.9
+    else:
+        assert different.max() < 2e-4
+
+
+@pytest.mark.parametrize("name", ["4.6", "4.25", "superslomo"])
+def test_alpha_goes_along_and_colours_stay(files: Path, name: str) -> None:
+    with_alpha = made_by(name, files / f"{name}.pkl", 0.25, channels=4)
+    assert with_alpha.shape == (64, 96, 4)
+    assert np.array_equal(with_alpha[..., :3], made_by(name, files / f"{name}.pkl", 0.25))
+    assert 0.25 <= with_alpha[20:40, 30:60, 3].min() <= with_alpha[20:40, 30:60, 3].max() <= 0.75 + 1e-6
+
+
+def test_alpha_of_dain(files: Path) -> None:
+    assert made_by("dain", files / "dain.pkl", 0.25, channels=4).shape == (64, 96, 4)
+
+
+@pytest.mark.parametrize("name", ["4.6", "4.18"])
+def test_ensemble_does_not_care_about_direction(files: Path, name: str) -> None:
+    engine = create("rife", Settings(str(files / f"{name}.pkl"), "cpu", "fp32", "1", ensemble=True))
+    first, second = (Frame(index, picture) for index, picture in enumerate(pictures()))
+    there = engine.synthesize(engine.prepare(first, second), 0.5)
+    back = engine.synthesize(engine.prepare(second, first), 0.5)
+    assert np.abs(there - back).max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["4.6", "4.25", "superslomo"])
+def test_bfloat16_is_near(files: Path, name: str) -> None:
+    exact, near = (made_by(name, files / f"{name}.pkl", precision=precision) for precision in ("fp32", "bf16"))
+    assert 0 < np.abs(exact - near).mean() < 0.02
+
+
+def test_flow_scale(files: Path) -> None:
+    at = [made_by("4.6", files / "4.6.pkl", flow_scale=scale) for scale in ("1", "0.5", "2", "auto")]
+    assert np.array_equal(at[0], at[3])
+    assert np.abs(at[0] - at[1]).mean() > 1e-4
+    assert all(one.shape == (64, 96, 3) for one in at)
+
+
+def test_midpoint_model_says_how_far_off_it_is(files: Path) -> None:
+    told: list[str] = []
+    engine = create("rife", Settings(str(files / "3.6.pkl"), "cpu", "fp32", tell=told.append))
+    first, second = (Frame(index, picture) for index, picture in enumerate(pictures()))
+    pair = engine.prepare(first, second)
+    quarter = engine.synthesize(pair, 0.25)
+    assert told == []
+    half = Frame(7, engine.synthesize(pair, 0.5))
+    again = engine.synthesize(engine.prepare(first, half), 0.5)
+    assert np.abs(quarter - again).max() < 1e-4
+    engine.synthesize(pair, 1 / 3)
+    assert len(told) == 1
+    assert "the timestep 0.3333 is shown as 11/32, off by 0.0104" in told[0]
+
+
+def test_both_steps_of_4_0_start_again_where_motion_is_big() -> None:
+    torch.manual_seed(0)
+    net = rife.IFNet(LAYOUTS["4.0"]).eval()
+    pair = tuple(torch.from_numpy(np.ascontiguousarray(one.transpose(2, 0, 1)))[None] for one in pictures(128, 64))
+    with torch.inference_mode():
+        calm = net(pair, (None, None), torch.full((1, 1, 1, 1), 0.5))
+        net.block1.lastconv.bias[:4] = 40.0  # type: ignore[union-attr, index]
+        wild = net(pair, (None, None), torch.full((1, 1, 1, 1), 0.5))
+    assert calm.flow.shape == wild.flow.shape == (1, 4, 64, 128)
+    assert len(wild.flows) == 4
+
+
+def test_warps_of_whole_pixels_move_pixels() -> None:
+    image = torch.rand(1, 3, 12, 17)
+    flow = torch.zeros(1, 2, 12, 17)
+    flow[:, 0], flow[:, 1] = 2, -1
+    moved = sampling.warp(image, flow)
+    assert torch.allclose(moved[..., 1:, :-2], image[..., :-1, 2:], atol=1e-5)
+    assert torch.allclose(moved[..., 0, 16], image[..., 0, 16], atol=1e-5), "the border is repeated"
+    outside = superslomo.backwarp(image, flow, by_size=False)
+    assert torch.allclose(outside[..., 1:, :-2], image[..., :-1, 2:], atol=1e-5)
+    assert outside[..., 5, 16].abs().max() == 0, "zeros outside"
+
+
+def test_correlation_by_hand() -> None:
+    first, second = torch.rand(1, 5, 6, 7), torch.rand(1, 5, 6, 7)
+    found = pwcnet.correlation(first, second)
+    assert found.shape == (1, 81, 6, 7)
+    assert torch.allclose(found[0, 40], (first * second).mean(1)[0])
+    dy, dx = -2, 3
+    assert torch.isclose(found[0, (dy + 4) * 9 + dx + 4, 3, 2], (first[0, :, 3, 2] * second[0, :, 1, 5]).mean())
+    assert found[0, (dy + 4) * 9 + dx + 4, 0, 0] == 0
+
+
+def projected_by_hand(flow: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    height, width = flow.shape[1:]
+    total, count = np.zeros((2, height, width)), np.zeros((height, width))
+    for y in range(height):
+        for x in range(width):
+            to_x, to_y = np.float32(x) + flow[0, y, x], np.float32(y) + flow[1, y, x]
+            if not (0 <= to_x <= width - 1 and 0 <= to_y <= height - 1):
+                continue
+            for row in (int(to_y), min(int(to_y) + 1, height - 1)):
+                for column in (int(to_x), min(int(to_x) + 1, width - 1)):
+                    total[:, row, column] -= weight[y, x] * flow[:, y, x]
+                    count[row, column] += weight[y, x]
+    return np.where(count > 0, total / np.maximum(count, 1e-30), 0), count
+
+
+def test_projection_and_hole_filling_by_hand() -> None:
+    random = np.random.default_rng(2)
+    flow = (random.standard_normal((2, 9, 11)) * 2.5).astype(np.float32)
+    weight = random.uniform(0.1, 2, (9, 11)).astype(np.float32)
+    expected, expected_count = projected_by_hand(flow, weight)
+    mean, count = dain.project(torch.from_numpy(flow)[None], torch.from_numpy(weight)[None, None])
+    assert np.abs(mean[0].numpy() - expected).max() < 1e-5
+    assert np.abs(count[0, 0].numpy() - expected_count).max() < 1e-5
+    filled = dain.filled(mean, count)[0].numpy()
+    holes = np.argwhere(expected_count <= 0)
+    assert len(holes) > 3
+    for y, x in holes:
+        seen = []
+        for step_y, step_x in ((0, -1), (0, 1), (-1, 0), (1, 0)):
+            place = [y + step_y, x + step_x]
+            while 0 <= place[0] < 9 and 0 <= place[1] < 11 and expected_count[tuple(place)] <= 0:
+                place = [place[0] + step_y, place[1] + step_x]
+            if 0 <= place[0] < 9 and 0 <= place[1] < 11:
+                seen.append(expected[:, place[0], place[1]])
+        assert np.abs(filled[:, y, x] - (np.mean(seen, axis=0) if seen else 0)).max() < 1e-5
+
+
+def test_filter_interpolation_with_a_plain_filter_is_bilinear() -> None:
+    image = torch.rand(1, 3, 14, 18)
+    flow = torch.rand(1, 2, 14, 18) * 4 - 2
+    filters = torch.zeros(1, 16, 14, 18)
+    filters[:, [5, 6, 9, 10]] = 1  # the inner four, each in its own quarter
+    made = dain.filtered(image, flow, filters)
+    inside = (slice(None), slice(None), slice(3, -3), slice(3, -3))
+    assert torch.allclose(made[inside], sampling.warp(image, flow)[inside], atol=1e-5)
+    flow[:] = 100
+    assert torch.equal(dain.filtered(image, flow, filters), image)
+
+
+def test_padding_of_dain() -> None:
+    assert dain.padding(256, 192) == (32, 32, 32, 32)
+    assert dain.padding(250, 130) == (3, 3, 63, 63)
+    assert F.pad(torch.zeros(1, 1, 130, 250), dain.padding(250, 130)).shape[-2:] == (256, 256)
