@@ -36,6 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--save-as", metavar="FILE", help="save here; else over the opened file")
     for name, (declared, spec) in options.OPTIONS.items():
         kind: dict[str, Any] = {"choices": [choice.id for choice in spec.choices]}
+        if spec.is_path:
+            kind = {"metavar": "FILE"}
         if isinstance(declared.default, Fraction):
             kind = {"type": _factor}
         elif isinstance(declared.default, bool):

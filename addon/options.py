@@ -29,6 +29,8 @@ def _property(declared: Field[Any], spec: Option, common: dict[str, Any]) -> Any
         return bpy.props.EnumProperty(
             name=spec.label, description=spec.help, items=items, default=declared.default, **common
         )
+    if spec.is_path:
+        return bpy.props.StringProperty(name=spec.label, description=spec.help, subtype="FILE_PATH", **common)
     if isinstance(declared.default, bool):
         return bpy.props.BoolProperty(name=spec.label, description=spec.help, default=declared.default, **common)
     if isinstance(declared.default, int):

@@ -79,8 +79,12 @@ def parser() -> Parser:
             named: dict[str, Any] = {"help": f"{spec.help} ({field.default})", "default": field.default}
             if isinstance(field.default, Fraction):
                 named |= {"type": _factor, "metavar": "F"}
+            elif isinstance(field.default, bool):
+                named |= {"action": argparse.BooleanOptionalAction}
             elif isinstance(field.default, int):
                 named |= {"type": int, "metavar": "N"}
+            elif spec.is_path:
+                named |= {"metavar": "FILE", "type": _path}
             else:
                 named |= {"choices": [choice.id for choice in spec.choices]}
             command.add_argument(f"--{field.name.replace('_', '-')}", **named)
@@ -91,7 +95,8 @@ def parser() -> Parser:
         action="store_true",
         help="cancel when standard input ends: the program that started the worker is gone",
     )
-    engines = commands.add_parser("engines", help="list the engines")
+    engines = commands.add_parser("engines", help="list the engines, or say what a checkpoint is")
+    engines.add_argument("--weights", metavar="FILE", help="a checkpoint to recognise")
     for command in (slow, run, engines):
         command.add_argument("--json", action="store_true", help="one JSON record a line, for programs")
     return top
@@ -102,6 +107,10 @@ def _factor(text: str) -> Fraction:
         return parse_factor(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _path(text: str) -> str:
+    return os.path.abspath(text) if text else ""
 
 
 def _knot(text: str) -> tuple[Fraction, Fraction]:
@@ -240,7 +249,39 @@ def _print_plan(arguments: argparse.Namespace) -> int:
     return ExitCode.DONE
 
 
+def _print_checkpoint(path: str, as_json: bool) -> int:
+    """What a checkpoint is; an error is a sentence on standard error."""
+    try:
+        from .networks.checkpoints import open_checkpoint
+
+        checkpoint = open_checkpoint(path)
+        checkpoint.load()
+    except ModuleNotFoundError as error:
+        print(
+            f"Error: {sys.executable} has no module {error.name!r}: install core/requirements/torch.txt.",
+            file=sys.stderr,
+        )
+        return ExitCode.BAD_INPUT
+    except Failure as failure:
+        print(f"Error: {failure}", file=sys.stderr)
+        return failure.code
+    pair, frame = checkpoint.multiply_adds()
+    told = {
+        "network": checkpoint.family,
+        "engine": checkpoint.network,
+        "parameters": checkpoint.parameters(),
+        "licence": checkpoint.licence,
+        "timesteps": "any" if checkpoint.any_time else "the middle; others by halving",
+        "gmac_per_pair_1080p": round(pair / 1e9, 1),
+        "gmac_per_frame_1080p": round(frame / 1e9, 1),
+    }
+    print(json.dumps(told, indent=1) if as_json else "\n".join(f"{name:22} {value}" for name, value in told.items()))
+    return ExitCode.DONE
+
+
 def _print_engines(arguments: argparse.Namespace) -> int:
+    if arguments.weights:
+        return _print_checkpoint(arguments.weights, arguments.json)
     if arguments.json:
         print(
             json.dumps([{"id": choice.id, "label": choice.label, "help": choice.help} for choice in ENGINES], indent=1)

@@ -50,6 +50,8 @@ class Option:
     usual_maximum: Fraction | None = None
     """Where a slider ends; larger values can be typed."""
     choices: tuple[Choice, ...] = ()
+    is_path: bool = False
+    """A file's name, which may be empty."""
 
     def check(self, name: str, value: Any) -> None:
         """Raise JobError where `value` is out of the option's range or list."""
@@ -76,9 +78,15 @@ def options(cls: type) -> Iterator[tuple[Field[Any], Option]]:
 
 ENGINES = (
     Choice("flow", "Optical Flow", "Classical motion estimation on the CPU: needs no model and no GPU"),
+    Choice("rife", "RIFE", "The network of Huang et al. 2022, 3.6 to 4.26: needs its checkpoint and PyTorch"),
+    Choice("superslomo", "Super SloMo", "The network of Jiang et al. 2018: needs its checkpoint and PyTorch"),
+    Choice("superslomo_light", "Super SloMo Light", "A light variant of that: needs a trained checkpoint and PyTorch"),
+    Choice("dain", "DAIN", "The depth-aware network of Bao et al. 2019, slow: needs its checkpoint and PyTorch"),
     Choice("blend", "Blend", "Cross-fades the source frames: ghosts where something moves, for comparison"),
     Choice("nearest", "Nearest", "Repeats source frames: stutters, for comparison"),
 )
+NETWORKS = ("rife", "superslomo", "superslomo_light", "dain")
+"""Engines that are PyTorch networks, and need weights."""
 FORMATS = (
     Choice("auto", "Automatic", "What keeps all that the source has: PNG for 8 bits, PNG 16 for more, EXR for light"),
     Choice("png", "PNG", "8 bits a channel, lossless"),
@@ -124,7 +132,23 @@ SOUNDS = (
 )
 DEVICES = (
     Choice("auto", "Automatic", "The fastest device that the engine can use"),
+    Choice("cuda", "CUDA", "The first NVIDIA GPU (or AMD, with PyTorch for ROCm)"),
+    Choice("cuda:1", "CUDA 1", "The second GPU"),
+    Choice("cuda:2", "CUDA 2", "The third GPU"),
+    Choice("cuda:3", "CUDA 3", "The fourth GPU"),
+    Choice("mps", "Apple", "The GPU of an Apple computer"),
+    Choice("xpu", "Intel", "An Intel GPU"),
     Choice("cpu", "CPU", "The processor"),
+)
+PRECISIONS = (
+    Choice("auto", "Automatic", "Half where the device has it in hardware, else full"),
+    Choice("fp32", "Full", "32 bits"),
+    Choice("fp16", "Half", "16 bits, on GPUs"),
+    Choice("bf16", "Bfloat16", "16 bits with the range of 32"),
+)
+FLOW_SCALES = (
+    Choice("auto", "Automatic", "A half for pictures over 2560 pixels, else whole"),
+    *(Choice(scale, scale, "Looks for motion at this share of the size") for scale in ("0.25", "0.5", "1", "2", "4")),
 )
 
 
@@ -210,8 +234,18 @@ class Job:
     )
     sound: str = option("auto", label="Sound", help="What becomes of the sound over the range", choices=SOUNDS)
     engine: str = option("flow", label="Engine", help="What makes the frames in between", choices=ENGINES)
+    weights: str = option(
+        "", label="Weights", help="Checkpoint of the network, for engines that need one", is_path=True
+    )
     format: str = option("auto", label="Format", help="What the frames are written as", choices=FORMATS)
     device: str = option("auto", label="Device", help="Where the engine runs", choices=DEVICES)
+    precision: str = option("auto", label="Precision", help="Of the network's arithmetic", choices=PRECISIONS)
+    flow_scale: str = option(
+        "auto", label="Flow Scale", help="Size at which RIFE looks for motion", choices=FLOW_SCALES
+    )
+    ensemble: bool = option(
+        False, label="Ensemble", help="Run RIFE (4.0 to 4.20) both ways and average, at half the speed"
+    )
 
     def __post_init__(self) -> None:
         """Check every field; JobError names the first that is wrong."""
@@ -219,6 +253,8 @@ class Job:
             path = getattr(self, name)
             if not isinstance(path, str) or not os.path.isabs(path):
                 raise JobError(f"{name}: {path!r} is not an absolute path.")
+        if not isinstance(self.weights, str) or (self.weights and not os.path.isabs(self.weights)):
+            raise JobError(f"weights: {self.weights!r} is not an absolute path.")
         if not all(isinstance(name, str) and name for name in self.files):
             raise JobError("files: every entry must be a file name.")
         for name in ("start", "end", "shown_start", "shown_end", "host_length", "length", "ramp"):
@@ -308,6 +344,7 @@ class Job:
         The version of Lento is part of it, and so are size and time of the media, where it is there.
         """
         told = {**json.loads(self.to_json()), "output": None, "version": __version__, "media": media_stamp(self)}
+        told["weights"] = _stamp(Path(self.weights)) if self.weights else None
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -353,10 +390,13 @@ class Placement:
 def media_stamp(job: Job) -> list[tuple[int, int]]:
     """Size and modification time (nanoseconds) of the movie, or of an image sequence's first and last file."""
     names = [job.files[0], job.files[-1]] if job.files else [""]
-    stamps = []
-    for name in names:
-        path = Path(job.source, name) if name else Path(job.source)
-        if path.exists():
-            status = path.stat()
-            stamps.append((status.st_size, status.st_mtime_ns))
-    return stamps
+    paths = [Path(job.source, name) if name else Path(job.source) for name in names]
+    return [stamp for path in paths if (stamp := _stamp(path)) is not None]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Size and modification time of a file; None where it is not there."""
+    if not path.exists():
+        return None
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns

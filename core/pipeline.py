@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .analysis import REACH, Analysis, look_at
 from .color import Encoding, from_float, from_light, to_float, to_light
 from .encode import MOVIES, MovieFormat, write_movie
-from .engines import Engine, Frame, create
+from .engines import Engine, Frame, Settings, create
 from .images import FORMATS, Format, Image, read
 from .job import LIGHT_FORMATS, Job
 from .messages import Cancelled, Failure, InputError, Progress, Record, Status, Warning
@@ -94,13 +94,15 @@ def run(job: Job, tell: Tell, cancel: threading.Event) -> Path:
     began = time.monotonic()
     tell(Status(f"Opening {job.source}"))
     source, rate, times = open_job(job, tell)
-    image_format, movie = chosen_format(job, source)
-    _check_sound(job)
-    with source, Sink(job, image_format, movie).opened() as sink:
+    with ExitStack() as opened:
+        opened.enter_context(source)
+        image_format, movie = chosen_format(job, source)
+        _check_sound(job)
+        engine = create(job.engine, _settings(job, tell))
+        sink = opened.enter_context(Sink(job, image_format, movie).opened())
         fps = job.host_fps or source.fps
         sounds = _write_sounds(job, sink, times, fps, tell)
         frames = plan_job(job, source, rate, times, tell, cancel)
-        engine = create(job.engine)
         missing = sink.missing(frames)
         if len(missing) < len(frames):
             tell(Status(f"{len(frames) - len(missing)} of {len(frames)} frames are there already"))
@@ -113,8 +115,8 @@ def run(job: Job, tell: Tell, cancel: threading.Event) -> Path:
         result = sink.write_result(
             {
                 "engine": engine.info.id,
-                "device": "cpu",
-                "precision": engine.info.precisions[0],
+                "device": engine.device,
+                "precision": engine.precision,
                 "fps": f"{fps.numerator}/{fps.denominator}",
                 "rate": str(rate),
                 "size": list(source.size),
@@ -157,6 +159,12 @@ def _write_sounds(job: Job, sink: Sink, times: TimeMap, fps: Fraction, tell: Tel
             sink.write_file(name, sound.wav(made))
         names.append(name)
     return names
+
+
+def _settings(job: Job, tell: Tell) -> Settings:
+    return Settings(
+        job.weights, job.device, job.precision, job.flow_scale, job.ensemble, lambda text: tell(Warning(text))
+    )
 
 
 def chosen_format(job: Job, source: Source) -> tuple[Format, MovieFormat | None]:

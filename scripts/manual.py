@@ -26,7 +26,9 @@ def tables() -> dict[str, str]:
     for field, spec in (*options(Job), *options(Placement)):
         values = ", ".join(f"`{choice.id}`" for choice in spec.choices)
         default = f"`{field.default}`"
-        if isinstance(field.default, bool):
+        if spec.is_path:
+            values, default = "a file", "none"
+        elif isinstance(field.default, bool):
             values, default = "on, off", "on" if field.default else "off"
         elif isinstance(field.default, (Fraction, int)):
             values, default = f"{spec.minimum} to {spec.maximum}", str(field.default)

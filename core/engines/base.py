@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,6 +35,19 @@ class EngineInfo:
     precisions: tuple[str, ...] = ("fp32",)
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What a user may choose about how an engine runs; the fields are those of a Job."""
+
+    weights: str = ""
+    device: str = "auto"
+    precision: str = "auto"
+    flow_scale: str = "auto"
+    ensemble: bool = False
+    tell: Callable[[str], None] = lambda text: None
+    """Takes warnings."""
+
+
 class Engine(Protocol):
     """Makes the frames between two others.
 
@@ -42,6 +56,9 @@ class Engine(Protocol):
     """
 
     info: EngineInfo
+    device: str
+    """Where it runs."""
+    precision: str
 
     def prepare(self, a: Frame, b: Frame) -> Any:
         """All that does not depend on the timestep, once per pair: features, motion; goes to `synthesize`."""

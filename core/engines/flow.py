@@ -56,6 +56,7 @@ class Flow:
     """Dense inverse search in both directions, splatted to the timestep."""
 
     info = EngineInfo("flow", "GPL-3.0-or-later", "Kroeger et al., ECCV 2016 (OpenCV's DISOpticalFlow)")
+    device, precision = "cpu", "fp32"
 
     def prepare(self, a: Frame, b: Frame) -> State:
         """Motion both ways, and how far it can be trusted."""

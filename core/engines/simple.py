@@ -14,6 +14,7 @@ class Nearest:
     """Holds the nearer source frame; at the middle, the later one."""
 
     info = EngineInfo("nearest", "GPL-3.0-or-later", "frame hold")
+    device, precision = "cpu", "fp32"
 
     def prepare(self, a: Frame, b: Frame) -> Pair:
         """Keep both frames."""
@@ -28,6 +29,7 @@ class Blend:
     """Cross-fades the two source frames."""
 
     info = EngineInfo("blend", "GPL-3.0-or-later", "linear cross-fade")
+    device, precision = "cpu", "fp32"
 
     def prepare(self, a: Frame, b: Frame) -> Pair:
         """Keep both frames."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import argparse
 
-from . import color, quality, speed, time
+from . import color, gpu, quality, speed, time
 
 
 def main() -> None:
     """Run the benchmark that is named."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure the engines.")
     commands = parser.add_subparsers(required=True)
-    for name, module in (("quality", quality), ("speed", speed), ("color", color), ("time", time)):
+    for name, module in (("quality", quality), ("speed", speed), ("color", color), ("time", time), ("gpu", gpu)):
         command = commands.add_parser(name, help=(module.__doc__ or "").splitlines()[0])
         module.add_arguments(command)
         command.set_defaults(run=module.run)

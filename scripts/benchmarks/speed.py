@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(1280, 720), metavar=("W", "H"), help="of the drawn movie")
     parser.add_argument("--factor", default="4")
     parser.add_argument("--engine", action="append", choices=[choice.id for choice in ENGINES], help="may be repeated")
+    parser.add_argument("--weights", default="", help="checkpoint for the engine; scripts.made_weights makes some")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument(
         "--source-frames", type=int, nargs="+", default=[50], metavar="N", help="lengths to run, e.g. 50 500"
     )
@@ -50,7 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
     clip = arguments.clip or _drawn(max(arguments.source_frames), tuple(arguments.size))
     print(f"{clip.name}, {arguments.factor}x, {os.cpu_count()} cores")
     print(f"{'engine':10} {'source':>7} {'frames':>7} {'first progress':>15} {'frames/s':>9} {'peak memory':>12}")
-    for one in measure(clip, arguments.engine or ["flow"], arguments.source_frames, arguments.factor):
+    options = ("--factor", arguments.factor, "--weights", arguments.weights, "--precision", arguments.precision)
+    for one in measure(clip, arguments.engine or ["flow"], arguments.source_frames, options):
         print(
             f"{one.engine:10} {one.source_frames:7} {one.frames:7} {one.first:13.2f} s {one.frames / one.seconds:9.2f} "
             f"{one.peak:9.0f} MB",
@@ -58,16 +61,16 @@ def run(arguments: argparse.Namespace) -> None:
         )
 
 
-def measure(clip: Path, engines: list[str], lengths: list[int], factor: str) -> Iterator[Run]:
+def measure(clip: Path, engines: list[str], lengths: list[int], options: tuple[str, ...]) -> Iterator[Run]:
     """Run the worker once for every engine and length."""
     for engine in engines:
         for length in lengths:
             with tempfile.TemporaryDirectory() as folder:
-                yield _measured(clip, engine, length, factor, Path(folder) / "frames")
+                yield _measured(clip, engine, length, options, Path(folder) / "frames")
 
 
-def _measured(clip: Path, engine: str, length: int, factor: str, output: Path) -> Run:
-    words = ["slow", clip, "--output", output, "--range", 0, length, "--factor", factor, "--engine", engine, "--json"]
+def _measured(clip: Path, engine: str, length: int, options: tuple[str, ...], output: Path) -> Run:
+    words = ["slow", clip, "--output", output, "--range", 0, length, "--engine", engine, "--json", *options]
     began = time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", "core", *map(str, words)], cwd=ROOT, stdout=subprocess.PIPE, text=True

@@ -166,6 +166,14 @@ def test_factor(scene: Any, clips: Path, factor: float, sentence: str) -> None:
     refused(scene, sentence, factor=factor)
 
 
+def test_engine_without_weights_and_with_wrong_ones(scene: Any, clips: Path, tmp_path: Path) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    refused(scene, "The engine 'rife' needs a checkpoint from its authors", engine="rife")
+    (tmp_path / "page.pkl").write_text("<html>Too many downloads</html>")
+    refused(scene, "page.pkl is no checkpoint: it is a web page", engine="rife", weights=str(tmp_path / "page.pkl"))
+    assert not list(tmp_path.glob("lento/*/.job"))
+
+
 def test_locked_strip_and_channel(scene: Any, clips: Path) -> None:
     strip = add_movie(scene, clips / "clip.mp4")
     strip.lock = True

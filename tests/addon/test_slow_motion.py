@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from scripts.in_blender import edit, rendered
+from tests.addon.conftest import worker_python
 from tests.addon.helpers import add_color, add_images, add_movie, layout, lento, number_shown, select, times
 
 
@@ -162,6 +163,19 @@ def test_restore_of_a_trimmed_image_strip(scene: Any, clips: Path) -> None:
     assert list(layout(scene).values()) == [(2, 50, 67)]
     for frame, picture in enumerate(before, start=50):
         assert np.array_equal(picture, rendered(scene, frame)), frame
+
+
+def test_network_from_a_checkpoint(scene: Any, clips: Path, tmp_path: Path) -> None:
+    worker_python("-m", "scripts.made_weights", "4.25", str(tmp_path / "flownet ü.pkl"))
+    add_movie(scene, clips / "clip.mp4")
+    before = rendered(scene, 11)
+    options = {"engine": "rife", "weights": "//flownet ü.pkl", "precision": "fp32", "device": "cpu"}
+    assert bpy.ops.lento.slow_motion(range=(11, 15), factor=2, **options) == {"FINISHED"}
+    made = scene.sequence_editor.active_strip
+    told = json.loads((Path(bpy.path.abspath(made.directory)) / "result.json").read_text())
+    assert (told["engine"], told["device"], told["precision"]) == ("rife", "cpu", "fp32")
+    assert np.array_equal(before, rendered(scene, 11))
+    assert np.abs(rendered(scene, 11) - rendered(scene, 12)).max() > 0.02
 
 
 def test_movie_in_the_place_of_the_range_and_back(scene: Any, clips: Path) -> None:

@@ -104,7 +104,8 @@ def test_digest_tells_frames_apart_and_not_folders(tmp_path: Path) -> None:
 def test_every_option_says_what_surfaces_need() -> None:
     names = [field.name for field, spec in options(Job) if spec.label and spec.help and not spec.help.endswith(".")]
     assert names == [
-        "time", "factor", "length", "ease", "ramp", "cuts", "repeats", "shutter", "sound", "engine", "format", "device",
+        "time", "factor", "length", "ease", "ramp", "cuts", "repeats", "shutter", "sound", "engine", "weights",
+        "format", "device", "precision", "flow_scale", "ensemble",
     ]  # fmt: skip
 
 

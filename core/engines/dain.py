@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`dain`: depth-aware interpolation from the user's own official checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..networks.dain import DAIN, PairState, filtered, padding
+from .base import EngineInfo, Frame, Pixels
+from .network import NetworkEngine, pixels_of
+
+
+@dataclass
+class _Pair:
+    images: tuple[Tensor, Tensor]
+    state: PairState
+    size: tuple[int, int]
+    margin: tuple[int, int]
+    """Left and top."""
+
+
+class Dain(NetworkEngine):
+    """Flow, depth, context and filters once per pair; projection, warping and rectification per timestep."""
+
+    info = EngineInfo(
+        "dain", "MIT", "Bao et al., Depth-Aware Video Frame Interpolation, CVPR 2019", ("cuda", "mps", "xpu", "cpu"),
+        ("fp16", "bf16", "fp32"),
+    )  # fmt: skip
+    module: DAIN
+
+    def prepare(self, a: Frame, b: Frame) -> _Pair:
+        """All that does not depend on the timestep."""
+        with torch.inference_mode():
+            height, width = a.pixels.shape[:2]
+            sides = padding(width, height)
+            one, other = (F.pad(self.tensor(frame), sides, mode="replicate") for frame in (a, b))
+            first, second = (image[:, :3].clamp(0, 1).to(self.dtype) for image in (one, other))
+            return _Pair((one, other), self.module.prepare(first, second), (width, height), (sides[0], sides[2]))
+
+    def synthesize(self, state: _Pair, t: float) -> Pixels:
+        """The frame at `t`; alpha goes with the same projected motion, through the same filters."""
+        with torch.inference_mode():
+            made = self.module.at(state.state, t)
+            out = made.out
+            if state.images[0].shape[1] > 3:
+                extra = [
+                    filtered(image[:, 3:], flow, filters.float())
+                    for image, flow, filters in zip(state.images, made.projected, state.state.filters, strict=True)
+                ]
+                out = torch.cat([out, (1 - t) * extra[0] + t * extra[1]], dim=1)
+            return pixels_of(out, *state.size, *state.margin)

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`rife`: RIFE HDv3 3.6 and 4.x, from the user's own official checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..messages import InputError
+from ..networks.rife import IFNet, blended
+from .base import EngineInfo, Frame, Pixels, Settings
+from .network import NetworkEngine, padded, pixels_of
+
+UHD = 2560
+"""Width or height from which on the automatic flow scale is a half."""
+DEPTH = 5
+"""Halvings by which the midpoint model comes near a timestep: to 1/64 at the most."""
+
+
+@dataclass
+class _Pair:
+    images: tuple[Tensor, Tensor]
+    """All channels, padded, fp32."""
+    frames: tuple[Tensor, Tensor]
+    """Red, green and blue in 0..1."""
+    features: tuple[Tensor | None, Tensor | None]
+    size: tuple[int, int]
+    halves: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    """Moments of the midpoint model: numerator and power of two -> image."""
+
+
+class Rife(NetworkEngine):
+    """One network for every version; the file says which."""
+
+    info = EngineInfo(
+        "rife", "MIT", "Huang et al., Real-Time Intermediate Flow Estimation for Video Frame Interpolation, ECCV 2022",
+        ("cuda", "mps", "xpu", "cpu"), ("fp16", "bf16", "fp32"),
+    )  # fmt: skip
+    module: IFNet
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        layout = self.module.layout
+        if settings.ensemble and not layout.can_ensemble:
+            raise InputError(f"ensemble: {self.checkpoint.family} has none: turn it off, or use 4.0 to 4.20.")
+        self._features: dict[int, Tensor | None] = {}
+        self._worst = 0.0
+
+    def _scale(self, width: int, height: int) -> float:
+        if self.settings.flow_scale != "auto":
+            return float(self.settings.flow_scale)
+        return 0.5 if max(width, height) > UHD else 1.0
+
+    def prepare(self, a: Frame, b: Frame) -> _Pair:
+        """Pad both frames, and encode those that are new."""
+        with torch.inference_mode():
+            height, width = a.pixels.shape[:2]
+            scale = self._scale(width, height)
+            multiple = self.module.layout.safe_multiple
+            multiple = max(multiple, round(multiple / scale))
+            images = (padded(self.tensor(a), multiple), padded(self.tensor(b), multiple))
+            frames = (images[0][:, :3].clamp(0, 1), images[1][:, :3].clamp(0, 1))
+            coded = {}
+            for frame, index in zip(frames, (a.index, b.index), strict=True):
+                coded[index] = self._features[index] if index in self._features else self.module.features(frame)
+            self._features = coded
+            return _Pair(images, frames, (coded[a.index], coded[b.index]), (width, height))
+
+    def synthesize(self, state: _Pair, t: float) -> Pixels:
+        """The frame at `t`."""
+        with torch.inference_mode():
+            if self.module.layout.any_time:
+                scale = self._scale(*state.size)
+                motion = self.module(state.frames, state.features, self.time(t), scale, self.settings.ensemble)
+                return pixels_of(blended(state.images, motion), *state.size)
+            return pixels_of(self._by_halves(state, t), *state.size)
+
+    def _by_halves(self, state: _Pair, t: float) -> Tensor:
+        """The moment next to `t` that halving leads to; 3.6 knows the middle of two frames alone."""
+        power = next((power for power in range(1, DEPTH + 1) if (t * 2**power).is_integer()), DEPTH)
+        number = min(2**power - 1, max(1, round(t * 2**power)))
+        error = abs(t - number / 2**power)
+        if error > self._worst + 1e-9:
+            self._worst = error
+            self.settings.tell(
+                f"{self.checkpoint.family} makes the middle of two frames only: the timestep {t:.4g} is shown as "
+                f"{number}/{2**power}, off by {error:.4f} of a source frame. RIFE 4.x takes any timestep."
+            )
+        while number % 2 == 0:
+            number, power = number // 2, power - 1
+        return self._half(state, number, power)
+
+    def _half(self, state: _Pair, number: int, power: int) -> Tensor:
+        if number == 0:
+            return state.images[0]
+        if number == 2**power:
+            return state.images[1]
+        if number % 2 == 0:
+            return self._half(state, number // 2, power - 1)
+        if (number, power) not in state.halves:
+            images = (self._half(state, number - 1, power), self._half(state, number + 1, power))
+            frames = (images[0][:, :3].clamp(0, 1), images[1][:, :3].clamp(0, 1))
+            motion = self.module(frames, (None, None), self.time(0.5), self._scale(*state.size))
+            state.halves[number, power] = blended(images, motion)
+        return state.halves[number, power]

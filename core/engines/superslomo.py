@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`superslomo`: Super SloMo from the user's own official checkpoint; `superslomo_light` from a trained light one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..networks.superslomo import MEAN, MULTIPLE
+from ..networks.superslomo import SuperSloMo as Network
+from .base import EngineInfo, Frame, Pixels
+from .network import NetworkEngine, padded, pixels_of
+
+
+@dataclass
+class _Pair:
+    images: tuple[Tensor, Tensor]
+    frames: tuple[Tensor, Tensor]
+    """Red, green and blue less the mean, in the network's precision."""
+    flows: tuple[Tensor, Tensor]
+    size: tuple[int, int]
+
+
+class SuperSloMo(NetworkEngine):
+    """Flow once per pair, in both directions; then any timestep. Sides are padded, where the authors' code resizes."""
+
+    info = EngineInfo(
+        "superslomo", "MIT", "Jiang et al., Super SloMo, CVPR 2018", ("cuda", "mps", "xpu", "cpu"),
+        ("fp16", "bf16", "fp32"),
+    )  # fmt: skip
+    module: Network
+
+    def prepare(self, a: Frame, b: Frame) -> _Pair:
+        """Pad both frames and compute the flow."""
+        with torch.inference_mode():
+            height, width = a.pixels.shape[:2]
+            one, other = (padded(self.tensor(frame), MULTIPLE, "replicate") for frame in (a, b))
+            mean = torch.tensor(MEAN, device=self._device).view(1, 3, 1, 1)
+            first, second = ((image[:, :3].clamp(0, 1) - mean).to(self.dtype) for image in (one, other))
+            return _Pair((one, other), (first, second), self.module.flows(first, second), (width, height))
+
+    def synthesize(self, state: _Pair, t: float) -> Pixels:
+        """The frame at `t`."""
+        with torch.inference_mode():
+            time = self.time(t)
+            found = self.module.between(*state.frames, state.flows, time)
+            return pixels_of(self.module.blended(*state.images, found, time), *state.size)
+
+
+class SuperSloMoLight(SuperSloMo):
+    """The same with depthwise-separable convolutions."""
+
+    info = EngineInfo(
+        "superslomo_light", "GPL-3.0-or-later", "Super SloMo with the convolutions of MobileNet (Howard et al. 2017)",
+        ("cuda", "mps", "xpu", "cpu"), ("fp16", "bf16", "fp32"),
+    )  # fmt: skip
