@@ -9,14 +9,16 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
-from .job import ENGINES, Job, options
+from .job import ENGINES, NETWORKS, Job, options
 from .messages import (
     Cancelled,
     Done,
@@ -31,6 +33,10 @@ from .messages import (
     claim_stdout,
 )
 from .timing import parse_factor, parse_knot
+
+CANCELLED = Status("Cancelled. Finished frames are kept, and the same job goes on after them.")
+PATIENCE = 1.5
+"""Seconds that a cancelled job has to end by itself."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -136,6 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _print_engines(arguments)
     messenger = Messenger(claim_stdout(), arguments.json)
     cancel = _cancel_on_signals()
+    threading.Thread(target=_end_when_cancelled, args=(cancel, messenger), name="lento-cancel", daemon=True).start()
     if arguments.command == "run" and arguments.until_stdin_closes:
         threading.Thread(target=_watch_stdin, args=(cancel,), name="lento-stdin", daemon=True).start()
     return _reported(messenger, lambda: _run(arguments, messenger, cancel))
@@ -155,7 +162,7 @@ def _reported(messenger: Messenger, work: Callable[[], str]) -> int:
         result = work()
     except Cancelled:
         code = ExitCode.CANCELLED
-        messenger.send(Status("Cancelled. Finished frames are kept, and the same job goes on after them."))
+        messenger.send(CANCELLED)
     except Failure as failure:
         code = failure.code
         messenger.send(Error(str(failure), code))
@@ -282,14 +289,25 @@ def _print_checkpoint(path: str, as_json: bool) -> int:
 def _print_engines(arguments: argparse.Namespace) -> int:
     if arguments.weights:
         return _print_checkpoint(arguments.weights, arguments.json)
+    listed = [
+        {"id": choice.id, "label": choice.label, "help": choice.help, "missing": _missing(choice.id)}
+        for choice in ENGINES
+    ]
     if arguments.json:
-        print(
-            json.dumps([{"id": choice.id, "label": choice.label, "help": choice.help} for choice in ENGINES], indent=1)
-        )
+        print(json.dumps(listed, indent=1))
     else:
-        for choice in ENGINES:
-            print(f"{choice.id:10} {choice.help}")
+        for engine in listed:
+            lack = f" (missing: {engine['missing']})" if engine["missing"] else ""
+            print(f"{engine['id']:17} {engine['help']}{lack}")
     return ExitCode.DONE
+
+
+def _missing(engine_id: str) -> str:
+    """What the engine cannot run without, beside weights that are named when it is started; empty where it can."""
+    if engine_id not in NETWORKS:
+        return ""
+    lacking = [name for name in ("torch", "safetensors") if find_spec(name) is None]
+    return f"{' and '.join(lacking)} in {sys.executable}" if lacking else ""
 
 
 def _cancel_on_signals() -> threading.Event:
@@ -300,12 +318,20 @@ def _cancel_on_signals() -> threading.Event:
     return cancel
 
 
+def _end_when_cancelled(cancel: threading.Event, messenger: Messenger) -> None:
+    """End the process where a cancelled job does not hear it: a slow network may be at one frame for minutes.
+
+    Files are complete or absent whenever a worker ends, so nothing is lost by it.
+    """
+    cancel.wait()
+    time.sleep(PATIENCE)
+    messenger.send(CANCELLED)
+    messenger.send(Done(ExitCode.CANCELLED))
+    os._exit(ExitCode.CANCELLED)
+
+
 def _watch_stdin(cancel: threading.Event) -> None:
     # os.read, not sys.stdin: a thread that waits inside the buffered reader makes the interpreter abort at its end
     while os.read(0, 1024):
         pass
     cancel.set()
-    # nobody is left to wait for a job that does not hear it
-    last_resort = threading.Timer(10.0, os._exit, (ExitCode.CANCELLED,))
-    last_resort.daemon = True
-    last_resort.start()

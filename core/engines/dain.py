@@ -32,24 +32,22 @@ class Dain(NetworkEngine):
     )  # fmt: skip
     module: DAIN
 
-    def prepare(self, a: Frame, b: Frame) -> _Pair:
+    def prepare_pair(self, a: Frame, b: Frame) -> _Pair:
         """All that does not depend on the timestep."""
-        with torch.inference_mode():
-            height, width = a.pixels.shape[:2]
-            sides = padding(width, height)
-            one, other = (F.pad(self.tensor(frame), sides, mode="replicate") for frame in (a, b))
-            first, second = (image[:, :3].clamp(0, 1).to(self.dtype) for image in (one, other))
-            return _Pair((one, other), self.module.prepare(first, second), (width, height), (sides[0], sides[2]))
+        height, width = a.pixels.shape[:2]
+        sides = padding(width, height)
+        one, other = (F.pad(self.tensor(frame), sides, mode="replicate") for frame in (a, b))
+        first, second = (image[:, :3].clamp(0, 1).to(self.dtype) for image in (one, other))
+        return _Pair((one, other), self.module.prepare(first, second), (width, height), (sides[0], sides[2]))
 
-    def synthesize(self, state: _Pair, t: float) -> Pixels:
+    def at(self, state: _Pair, t: float) -> Pixels:
         """The frame at `t`; alpha goes with the same projected motion, through the same filters."""
-        with torch.inference_mode():
-            made = self.module.at(state.state, t)
-            out = made.out
-            if state.images[0].shape[1] > 3:
-                extra = [
-                    filtered(image[:, 3:], flow, filters.float())
-                    for image, flow, filters in zip(state.images, made.projected, state.state.filters, strict=True)
-                ]
-                out = torch.cat([out, (1 - t) * extra[0] + t * extra[1]], dim=1)
-            return pixels_of(out, *state.size, *state.margin)
+        made = self.module.at(state.state, t)
+        out = made.out
+        if state.images[0].shape[1] > 3:
+            extra = [
+                filtered(image[:, 3:], flow, filters.float())
+                for image, flow, filters in zip(state.images, made.projected, state.state.filters, strict=True)
+            ]
+            out = torch.cat([out, (1 - t) * extra[0] + t * extra[1]], dim=1)
+        return pixels_of(out, *state.size, *state.margin)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from ..messages import InputError
@@ -48,34 +47,37 @@ class Rife(NetworkEngine):
         self._features: dict[int, Tensor | None] = {}
         self._worst = 0.0
 
+    def forget(self) -> None:
+        """Drop what is kept of frames."""
+        super().forget()
+        self._features.clear()
+
     def _scale(self, width: int, height: int) -> float:
         if self.settings.flow_scale != "auto":
             return float(self.settings.flow_scale)
         return 0.5 if max(width, height) > UHD else 1.0
 
-    def prepare(self, a: Frame, b: Frame) -> _Pair:
+    def prepare_pair(self, a: Frame, b: Frame) -> _Pair:
         """Pad both frames, and encode those that are new."""
-        with torch.inference_mode():
-            height, width = a.pixels.shape[:2]
-            scale = self._scale(width, height)
-            multiple = self.module.layout.safe_multiple
-            multiple = max(multiple, round(multiple / scale))
-            images = (padded(self.tensor(a), multiple), padded(self.tensor(b), multiple))
-            frames = (images[0][:, :3].clamp(0, 1), images[1][:, :3].clamp(0, 1))
-            coded = {}
-            for frame, index in zip(frames, (a.index, b.index), strict=True):
-                coded[index] = self._features[index] if index in self._features else self.module.features(frame)
-            self._features = coded
-            return _Pair(images, frames, (coded[a.index], coded[b.index]), (width, height))
+        height, width = a.pixels.shape[:2]
+        scale = self._scale(width, height)
+        multiple = self.module.layout.safe_multiple
+        multiple = max(multiple, round(multiple / scale))
+        images = (padded(self.tensor(a), multiple), padded(self.tensor(b), multiple))
+        frames = (images[0][:, :3].clamp(0, 1), images[1][:, :3].clamp(0, 1))
+        coded = {}
+        for frame, index in zip(frames, (a.index, b.index), strict=True):
+            coded[index] = self._features[index] if index in self._features else self.module.features(frame)
+        self._features = coded
+        return _Pair(images, frames, (coded[a.index], coded[b.index]), (width, height))
 
-    def synthesize(self, state: _Pair, t: float) -> Pixels:
+    def at(self, state: _Pair, t: float) -> Pixels:
         """The frame at `t`."""
-        with torch.inference_mode():
-            if self.module.layout.any_time:
-                scale = self._scale(*state.size)
-                motion = self.module(state.frames, state.features, self.time(t), scale, self.settings.ensemble)
-                return pixels_of(blended(state.images, motion), *state.size)
-            return pixels_of(self._by_halves(state, t), *state.size)
+        if self.module.layout.any_time:
+            scale = self._scale(*state.size)
+            motion = self.module(state.frames, state.features, self.time(t), scale, self.settings.ensemble)
+            return pixels_of(blended(state.images, motion), *state.size)
+        return pixels_of(self._by_halves(state, t), *state.size)
 
     def _by_halves(self, state: _Pair, t: float) -> Tensor:
         """The moment next to `t` that halving leads to; 3.6 knows the middle of two frames alone."""

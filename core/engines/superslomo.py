@@ -32,21 +32,19 @@ class SuperSloMo(NetworkEngine):
     )  # fmt: skip
     module: Network
 
-    def prepare(self, a: Frame, b: Frame) -> _Pair:
+    def prepare_pair(self, a: Frame, b: Frame) -> _Pair:
         """Pad both frames and compute the flow."""
-        with torch.inference_mode():
-            height, width = a.pixels.shape[:2]
-            one, other = (padded(self.tensor(frame), MULTIPLE, "replicate") for frame in (a, b))
-            mean = torch.tensor(MEAN, device=self._device).view(1, 3, 1, 1)
-            first, second = ((image[:, :3].clamp(0, 1) - mean).to(self.dtype) for image in (one, other))
-            return _Pair((one, other), (first, second), self.module.flows(first, second), (width, height))
+        height, width = a.pixels.shape[:2]
+        one, other = (padded(self.tensor(frame), MULTIPLE, "replicate") for frame in (a, b))
+        mean = torch.tensor(MEAN, device=self._device).view(1, 3, 1, 1)
+        first, second = ((image[:, :3].clamp(0, 1) - mean).to(self.dtype) for image in (one, other))
+        return _Pair((one, other), (first, second), self.module.flows(first, second), (width, height))
 
-    def synthesize(self, state: _Pair, t: float) -> Pixels:
+    def at(self, state: _Pair, t: float) -> Pixels:
         """The frame at `t`."""
-        with torch.inference_mode():
-            time = self.time(t)
-            found = self.module.between(*state.frames, state.flows, time)
-            return pixels_of(self.module.blended(*state.images, found, time), *state.size)
+        time = self.time(t)
+        found = self.module.between(*state.frames, state.flows, time)
+        return pixels_of(self.module.blended(*state.images, found, time), *state.size)
 
 
 class SuperSloMoLight(SuperSloMo):

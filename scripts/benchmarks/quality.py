@@ -22,9 +22,9 @@ import cv2
 import numpy as np
 
 from core.color import Encoding, decoded, from_float, to_float
-from core.engines import Engine, Frame, create
+from core.engines import Engine, Frame, Settings, create
 from core.images import Image
-from core.job import ENGINES
+from core.job import ENGINES, NETWORKS
 from core.messages import InputError
 from core.source import open_source
 
@@ -53,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `scripts/bench quality`."""
     parser.add_argument("folder", type=Path, help="movies, and folders of images")
     parser.add_argument("--engine", action="append", choices=[choice.id for choice in ENGINES], help="may be repeated")
+    parser.add_argument("--weights", default="", help="checkpoint for an engine with a network")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--clips", nargs="+", metavar="NAME", help="only these, by their names without extension")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every score there, too")
 
@@ -60,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print a table for each fold."""
     engines = arguments.engine or ["blend", "flow"]
+    settings = Settings(arguments.weights, precision=arguments.precision)
     clips = [clip for clip in sorted(arguments.folder.iterdir()) if not clip.name.startswith("alpha_")]
     if arguments.clips:
         clips = [clip for clip in clips if clip.stem in arguments.clips]
@@ -68,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"\n{fold}-fold: PSNR in dB, then mean absolute error\n{'clip':30}", *(f"{one:>15}" for one in engines))
         of_fold = []
         for clip in clips:
-            found = measured(clip, engines, fold)
+            found = measured(clip, engines, fold, settings)
             if found:
                 print(f"{clip.stem:30}", *(f"{score.psnr:8.2f}{score.error:7.2f}" for score in found), flush=True)
                 of_fold += found
@@ -81,7 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.json.write_text(json.dumps([asdict(score) for score in scores], indent=1))
 
 
-def measured(clip: Path, engines: Sequence[str], fold: int) -> list[Score]:
+def measured(clip: Path, engines: Sequence[str], fold: int, settings: Settings) -> list[Score]:
     """The scores of every engine on a clip; none for what is no clip, or too slow for the fold."""
     try:
         with open_source(clip) as source:
@@ -93,8 +96,8 @@ def measured(clip: Path, engines: Sequence[str], fold: int) -> list[Score]:
     groups = list(_groups(list(_coded_frames(clip, FRAMES[fold])), fold))
     scores = []
     for name in engines:
-        engine = create(name)
-        results = [_compared(engine, group) for group in groups]
+        engine = create(name, settings if name in NETWORKS else None)
+        results = [_compared(engine, group, number) for number, group in enumerate(groups)]
         psnr, error = (float(np.mean([result[part] for result in results])) for part in (0, 1))
         scores.append(Score(clip.stem, name, fold, psnr, error))
     return scores
@@ -128,10 +131,14 @@ def _scaled(image: Image) -> Image:
     return cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
 
 
-def _compared(engine: Engine, group: Sequence[Image]) -> tuple[float, float]:
-    """Mean PSNR and mean absolute error of the frames between the first and the last."""
+def _compared(engine: Engine, group: Sequence[Image], number: int) -> tuple[float, float]:
+    """Mean PSNR and mean absolute error of the frames between the first and the last of group `number`."""
     encoding = Encoding()
-    ends = [Frame(index, to_float(np.ascontiguousarray(group[index]), encoding)) for index in (0, len(group) - 1)]
+    # every frame has a number of its own: engines keep what they made of a frame under it
+    ends = [
+        Frame(number * len(group) + index, to_float(np.ascontiguousarray(group[index]), encoding))
+        for index in (0, len(group) - 1)
+    ]
     state = engine.prepare(*ends)
     psnrs, errors = [], []
     for index in range(1, len(group) - 1):

@@ -71,6 +71,44 @@ def test_alpha_goes_along_and_colours_stay(files: Path, name: str) -> None:
     assert 0.25 <= with_alpha[20:40, 30:60, 3].min() <= with_alpha[20:40, 30:60, 3].max() <= 0.75 + 1e-6
 
 
+def test_out_of_memory_goes_on_in_tiles(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    engine = create("rife", Settings(str(files / "4.6.pkl"), "cpu", "fp32", tell=told.append))
+    pictures_of = [np.random.default_rng(index).random((400, 500, 4)).astype(np.float32) for index in (0, 1)]
+    sizes = []
+
+    def prepared(a: Frame, b: Frame) -> tuple[Frame, Frame]:
+        sizes.append(a.pixels.shape[:2])
+        if a.pixels.size > 250_000:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return a, b
+
+    monkeypatch.setattr(engine, "prepare_pair", prepared)
+    monkeypatch.setattr(engine, "at", lambda state, t: (1 - t) * state[0].pixels + t * state[1].pixels)
+    frames = [Frame(index, picture) for index, picture in enumerate(pictures_of)]
+    work = engine.prepare(*frames)
+    made = engine.synthesize(work, 0.25)
+    assert np.abs(made - (0.75 * pictures_of[0] + 0.25 * pictures_of[1])).max() < 1e-6
+    assert ["2x2 overlapping tiles" in text for text in told] == [True, False]
+    assert "4x4 overlapping tiles" in told[1]
+    assert sizes[0] == (400, 500)
+    engine.synthesize(work, 0.5)
+    assert len(told) == 2, "what does not fit is tried once"
+    monkeypatch.setattr(engine, "prepare_pair", lambda a, b: (_ for _ in ()).throw(RuntimeError("out of memory")))
+    with pytest.raises(MemoryError):
+        engine.synthesize(engine.prepare(*frames), 0.5)
+
+
+def test_tiles_of_a_real_network_fit_together(files: Path) -> None:
+    whole = create("rife", Settings(str(files / "4.6.pkl"), "cpu", "fp32"))
+    tiled = create("rife", Settings(str(files / "4.6.pkl"), "cpu", "fp32"))
+    tiled._tiles = 2  # type: ignore[attr-defined]
+    frames = [Frame(index, picture) for index, picture in enumerate(pictures(512, 384))]
+    one, other = (engine.synthesize(engine.prepare(*frames), 0.5) for engine in (whole, tiled))
+    assert other.shape == one.shape
+    assert np.abs(one - other).mean() < 0.02
+
+
 def test_alpha_of_dain(files: Path) -> None:
     assert made_by("dain", files / "dain.pkl", 0.25, channels=4).shape == (64, 96, 4)
 
