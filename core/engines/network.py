@@ -89,7 +89,7 @@ class NetworkEngine:
         self.precision = precision_of(settings.precision, device)
         self.device, self._device, self.dtype = str(device), device, DTYPES[self.precision]
         self.settings = settings
-        module = self.checkpoint.load().to(device, self._weights_dtype())
+        module = self.checkpoint.load().to(device, self.dtype)
         self.module: nn.Module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._tensors: dict[int, Tensor] = {}
         self._tiles = 1
@@ -152,9 +152,6 @@ class NetworkEngine:
                 weights[rows, columns] += weight
         self.forget()
         return np.divide(made, weights, dtype=np.float32)
-
-    def _weights_dtype(self) -> torch.dtype:
-        return self.dtype
 
     def _checkpoint(self, settings: Settings) -> Checkpoint:
         if not settings.weights:

@@ -16,7 +16,7 @@ from core.analysis import Analysis, look_at, replaceable
 from core.source import open_source
 
 CUTS = {
-    # by eye; frames that begin a shot. At 320 of tos_cuts something explodes within one shot.
+    # by eye, over every frame; frames that begin a shot. At 320 of tos_cuts something explodes within one.
     "tos_cuts_800x332_24.webm": {33, 85, 127, 180, 226, 273, 305, 344},
     "citylapse_486x284_24.mpg": {104},
 }

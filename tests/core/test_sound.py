@@ -13,7 +13,7 @@ import pytest
 
 from core.messages import InputError
 from core.sound import RATE, has_sound, read_sound, stretched, wav
-from core.timing import TimeMap, constant, drawn, eased
+from core.timing import constant, drawn, eased
 from scripts.clips import find_clicks, write_clip
 
 F = Fraction
@@ -88,8 +88,6 @@ def test_hold_is_silent_and_normal_speed_untouched(clicking: Path) -> None:
 
 
 def test_backwards(clicking: Path) -> None:
-    times = drawn(24, ((F(0), F(1)), (F(30), F(1)), (F(30) + F(1, 100), F(-1)), (F(40), F(-1)), (F(41), F(1))))
-    assert isinstance(times, TimeMap)
     there_and_back = drawn(40, ((F(0), F(1)), (F(30), F(1)), (F(31), F(-1)), (F(60), F(-1)), (F(61), F(1))))
     made = stretched(clicking, F(0), FPS, there_and_back, FPS, keep_pitch=False)
     # the click at frame 12 is heard on the way there, on the way back, and on the way there again

@@ -133,6 +133,15 @@ def test_a_frame_out_of_order_is_shown_as_blender_shows_it(tmp_path: Path) -> No
         assert [read_number(frame) for frame in source.frames(4, 7)] == [4, 5, 6]
 
 
+def test_pixels_that_cannot_be_converted(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(frame: av.VideoFrame) -> None:
+        raise ValueError("no such conversion")
+
+    monkeypatch.setattr("core.movies.decoded", refuse)
+    with pytest.raises(InputError, match=r"clip.mp4 has pixels in the format yuv420p, which cannot be converted"):
+        open_source(clip)
+
+
 def test_a_late_start_counts_from_the_first_frame(tmp_path: Path) -> None:
     path = write_with_times(tmp_path / "a.mkv", [1000 + 40 * index for index in range(10)])
     assert numbers(path, 0, 10) == list(range(10))
