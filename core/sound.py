@@ -25,6 +25,8 @@ RATE = 48000
 """Samples a second of everything here."""
 GRID = 480
 """Samples between the points at which the speed is looked up: 10 ms."""
+LEAD = 4800
+"""Samples around a piece that are stretched with it: Rubber Band loses the first 30 ms where the ratio changes."""
 LOOK_AHEAD = 1600
 """Samples by which Rubber Band applies a changing ratio too early; found by where clicks come out."""
 SLOWEST, FASTEST = 0.005, 100.0
@@ -104,9 +106,9 @@ class _Walk:
     output: NDArray[np.float64]
     """Output samples."""
     source: NDArray[np.float64]
-    """Samples of the source, from its first one that is needed."""
+    """Samples of the source, the first one that is heard being LEAD."""
     start: float
-    """Second of the file that sample 0 is."""
+    """Seconds of the file from which and to which the source is read."""
     end: float
     length: int
     """Output samples in all."""
@@ -117,7 +119,8 @@ def _walk(times: TimeMap, fps: Fraction, start: Fraction, per_second: Fraction) 
     output = np.append(np.arange(0, length, GRID), length).astype(np.float64)
     frames = [Fraction(int(sample), RATE) * fps for sample in output]
     seconds = np.array([float(start + times.at(frame) / per_second) for frame in frames])
-    return _Walk(output, (seconds - seconds.min()) * RATE, seconds.min(), seconds.max(), length)
+    first = float(seconds.min()) - LEAD / RATE
+    return _Walk(output, (seconds - first) * RATE, first, float(seconds.max()) + LEAD / RATE, length)
 
 
 def stretched(
@@ -130,7 +133,7 @@ def stretched(
     map goes backwards, silent where it stands still.
     """
     walk = _walk(times, fps, start, per_second)
-    source = read_sound(path, walk.start, walk.end + 0.1)
+    source = read_sound(path, walk.start, walk.end)
     return _with_pitch(source, walk) if keep_pitch else _as_tape(source, walk)
 
 
@@ -158,7 +161,7 @@ def _with_pitch(source: Samples, walk: _Walk) -> Samples:
         if direction[first] == 0:
             continue
         places = walk.source[first : last + 1]
-        low, high = round(places.min()), round(places.max())
+        low, high = round(places.min()) - LEAD, round(places.max()) + LEAD
         piece = source[:, low:high]
         along = places - low
         if direction[first] < 0:
@@ -170,21 +173,20 @@ def _with_pitch(source: Samples, walk: _Walk) -> Samples:
 
 
 def _stretch(piece: Samples, along: NDArray[np.float64], output: NDArray[np.float64]) -> Samples:
-    """One run: `along` says which of its samples is due at which output sample; both rise."""
+    """One run: `along` says which of its samples is due at which output sample; both rise. LEAD is around it."""
     speeds = np.clip(np.diff(along) / np.diff(output), SLOWEST, FASTEST)
-    if piece.shape[1] < 2:
-        return np.zeros((piece.shape[0], 0), np.float32)
     if np.ptp(speeds) < 1e-6 and abs(speeds[0] - 1) < 1e-6:
-        return piece
+        return piece[:, LEAD:-LEAD]
     try:
         import pedalboard
     except ImportError:
         return _by_ffmpeg(piece, along, output)
     if np.ptp(speeds) < 1e-6:
-        return cast(Samples, pedalboard.time_stretch(piece, RATE, stretch_factor=float(speeds[0])))
-    middles = (along[1:] + along[:-1]) / 2
-    factors = np.interp(np.arange(piece.shape[1]) - LOOK_AHEAD, middles, speeds)
-    return cast(Samples, pedalboard.time_stretch(piece, RATE, stretch_factor=factors))
+        return cast(Samples, pedalboard.time_stretch(piece[:, LEAD:-LEAD], RATE, stretch_factor=float(speeds[0])))
+    # the lead at normal speed, so that it is as long after as before
+    middles = np.concatenate([[LEAD - 1], (along[1:] + along[:-1]) / 2])
+    factors = np.interp(np.arange(piece.shape[1]) - LOOK_AHEAD, middles, [1, *speeds])
+    return cast(Samples, pedalboard.time_stretch(piece, RATE, stretch_factor=factors))[:, LEAD:]
 
 
 def _by_ffmpeg(piece: Samples, along: NDArray[np.float64], output: NDArray[np.float64]) -> Samples:

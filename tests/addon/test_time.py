@@ -17,9 +17,10 @@ from tests.addon.helpers import add_movie, layout, lento, number_shown, select, 
 from tests.addon.test_bad_input import refused
 
 FPS = {"23.976": (24, 1.001), "25": (25, 1.0), "29.97": (30, 1.001), "59.94": (60, 1.001)}
-FLASHES = (6, 30, 62)
+FLASHES = (0, 30, 62, 75)
+"""Among them the first and the last frame of the range that is slowed."""
 
-MAKE = """
+MAKE = f"""
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -27,7 +28,7 @@ from scripts.clips import write_clip
 folder = Path(sys.argv[1])
 for name, fps in (("23.976", (24000, 1001)), ("25", (25, 1)), ("29.97", (30000, 1001)), ("59.94", (60000, 1001))):
     # with PCM, which has no delay of its own
-    write_clip(folder / f"{name}.mov", 80, Fraction(*fps), (160, 90), flashes=(6, 30, 62))
+    write_clip(folder / (name + ".mov"), 80, Fraction(*fps), (160, 90), flashes={FLASHES})
 write_clip(folder / "silent.mp4", 48, Fraction(24), (160, 90), sound=False)
 write_clip(folder / "at60.mp4", 60, Fraction(60), (320, 180), codec="libx264", sound=False)
 """
@@ -95,7 +96,7 @@ def test_flash_and_click_come_out_where_the_curve_says(flashing: Path, tmp_path:
     rate = scene.render.fps / scene.render.fps_base
     for index, flash in enumerate(FLASHES):
         where = told.when(flash)
-        around = range(max(0, round(where) - 6), round(where) + 7)
+        around = range(max(0, round(where) - 6), min(told.count, round(where) + 7))
         brightest = max(around, key=lambda frame: seen["light"][frame])
         assert abs(brightest - where) <= 1, (flash, brightest, where)
         assert abs(seen["clicks"][index] * rate - where) <= 1, (flash, seen["clicks"][index] * rate, where)
@@ -165,14 +166,14 @@ def test_sound_that_is_asked_for_and_not_there(scene: Any, clips: Path) -> None:
 @pytest.mark.parametrize(
     ("points", "sentence"),
     [
-        (((1, 100), (20, 0)), "never reaches the end of the range: its last speed is 0%"),
+        (((1, 100), (20, 0)), "never reaches the end of the range, its last speed is 0%"),
         (((1, -50),), "its last speed is -50%"),
         (((1, 0.0001),), "its last speed is 0%|more than 1000000"),
     ],
 )
 def test_curves_without_an_end(scene: Any, clips: Path, points: Any, sentence: str) -> None:
     draw_speed(add_movie(scene, clips / "clip.mp4"), *points)
-    refused(scene, f"The speed of the strip 'Clip' cannot be followed: .*{sentence}", time="curve")
+    refused(scene, f"The strip 'Clip' cannot be slowed so: .*{sentence}", time="curve")
 
 
 def test_hold_and_reverse(scene: Any, clips: Path) -> None:
@@ -216,6 +217,21 @@ def test_shorter_than_the_range_skips_frames(scene: Any, clips: Path) -> None:
     assert bpy.ops.lento.slow_motion(engine="flow", range=(1, 41), time="fit", length=10) == {"FINISHED"}
     assert [number_shown(scene, frame) for frame in range(1, 11)] == list(range(0, 40, 4))
     refused(scene, "length: 0 is too small", strip="Clip.001", time="fit", length=0)
+    refused(
+        scene,
+        "'Clip.001' cannot be slowed so: two ramps do not fit into a range of 8 frames that shall last 3: choose a",
+        strip="Clip.001",
+        range=(11, 19),
+        time="fit",
+        length=3,
+        ease="both",
+    )
+
+
+def test_hidden_options_of_another_engine_do_no_harm(scene: Any, clips: Path) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    scene.lento.ensemble, scene.lento.device, scene.lento.weights = True, "cuda", "/nowhere.pth"
+    assert bpy.ops.lento.slow_motion(engine="nearest", range=(1, 11), factor=2) == {"FINISHED"}
 
 
 def test_markers_named_cut_and_nocut(scene: Any, clips: Path) -> None:

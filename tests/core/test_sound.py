@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 import wave
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from scripts.clips import find_clicks, write_clip
 F = Fraction
 FPS = F(24)
 CLICKS = (0.5, 1.0, 1.7, 2.5)
+ENDS = (0.0, 2.96)
+"""Clicks with the first frame, and with the last."""
 MAPS = {
     "constant": constant(72, F(4)),
     "ramps": eased(72, F(4), "both", 24),
@@ -31,12 +34,15 @@ MAPS = {
 @pytest.fixture(scope="module")
 def clicking(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three seconds of hiss and a tone of 220 Hz with clicks at CLICKS."""
+    return write_clicks(tmp_path_factory.mktemp("sound") / "clicks ü.wav", CLICKS)
+
+
+def write_clicks(path: Path, at: Sequence[float]) -> Path:
     sound = np.random.default_rng(0).standard_normal(3 * RATE) * 0.003
     sound += 0.05 * np.sin(2 * np.pi * 220 * np.arange(3 * RATE) / RATE)
-    for click in CLICKS:
+    for click in at:
         place = round(click * RATE)
         sound[place : place + 240] += 0.8 * np.hanning(240) * np.sign(np.sin(0.9 * np.arange(240)))
-    path = tmp_path_factory.mktemp("sound") / "clicks ü.wav"
     path.write_bytes(wav(np.stack([sound, sound]).astype(np.float32)))
     return path
 
@@ -56,6 +62,14 @@ def test_clicks_come_out_where_the_map_says(clicking: Path, name: str, keep_pitc
     assert made.shape == (2, round(times.count / FPS * RATE))
     for found, click in zip(find_clicks(made[0], len(CLICKS)), CLICKS, strict=True):
         assert abs(found * 24 - times.when(click * 24)) < 0.8, click
+
+
+@pytest.mark.parametrize("keep_pitch", [True, False], ids=["pitch kept", "tape"])
+@pytest.mark.parametrize("name", MAPS)
+def test_both_ends_are_heard(tmp_path: Path, name: str, keep_pitch: bool) -> None:
+    made = stretched(write_clicks(tmp_path / "ends.wav", ENDS), F(0), FPS, MAPS[name], FPS, keep_pitch)
+    for found, click in zip(find_clicks(made[0], len(ENDS)), ENDS, strict=True):
+        assert abs(found * 24 - MAPS[name].when(click * 24)) < 0.8, click
 
 
 def test_without_pedalboard_ffmpeg_does_it(clicking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
