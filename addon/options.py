@@ -70,7 +70,10 @@ def chosen(holders: dict[str, Any]) -> tuple[dict[str, Any], Placement]:
             except ValueError as error:
                 raise InputError(f"{name}: {error}.") from error
     for name, value in values.items():
-        OPTIONS[name][1].check(name, value)
+        declared, spec = OPTIONS[name]
+        spec.check(name, value)
+        if not spec.is_for(values["engine"]):
+            values[name] = declared.default  # the panel hides it, and keeps it for the engine that has it
     hosts = {declared.name for declared, _ in options(Placement)}
     placement = Placement(**{name: value for name, value in values.items() if name in hosts})
     return {name: value for name, value in values.items() if name not in hosts}, placement

@@ -62,9 +62,7 @@ def time_map(scene: Any, strip: Any, start: int, frames: int, chosen: dict[str, 
         count = chosen["length"] if chosen["time"] == "fit" else None
         return timing.eased(frames, chosen["factor"], chosen["ease"], chosen["ramp"], count)
     except timing.TimeError as error:
-        raise InputError(
-            f"The speed of the strip {strip.name!r} cannot be followed: {error}. Change the keyframes of its Speed."
-        ) from error
+        raise InputError(f"The strip {strip.name!r} cannot be slowed so: {error}.") from error
 
 
 def cut_markers(scene: Any, offset: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

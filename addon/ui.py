@@ -8,7 +8,6 @@ from typing import Any
 
 import bpy
 
-from ..core.job import NETWORKS
 from ..core.messages import InputError
 from . import compat, curve_icon, jobs, options, prerender, selection, time_options, timeline
 from .operators import LENTO_OT_cancel, LENTO_OT_restore, LENTO_OT_slow_motion, LENTO_OT_until_playhead
@@ -18,7 +17,6 @@ LINE = 44
 CURVE_SCALE = 5.0
 ONLY_FOR = {"factor": ("factor",), "length": ("fit",), "ease": ("factor", "fit"), "ramp": ("factor", "fit")}
 """Options that only some times have."""
-NETWORKS_ONLY = ("weights", "device", "precision", "flow_scale", "ensemble")
 MENUS = ("SEQUENCER_MT_strip_retiming", "SEQUENCER_MT_context_menu")
 
 
@@ -48,7 +46,7 @@ class LENTO_PT_slow_motion(bpy.types.Panel):
         for name in options.OPTIONS:
             if name in ONLY_FOR and scene.lento.time not in ONLY_FOR[name]:
                 continue
-            if name in NETWORKS_ONLY and scene.lento.engine not in NETWORKS:
+            if not options.OPTIONS[name][1].is_for(scene.lento.engine):
                 continue
             if name == "ramp" and scene.lento.ease == "none":
                 continue

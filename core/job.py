@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import Field, dataclass, field, fields
 from fractions import Fraction
 from pathlib import Path
@@ -52,6 +52,14 @@ class Option:
     choices: tuple[Choice, ...] = ()
     is_path: bool = False
     """A file's name, which may be empty."""
+    engines: tuple[str, ...] = ()
+    """The engines that have it; empty where all do."""
+    elsewhere: tuple[str, ...] = ()
+    """Values beside its default that say nothing new to the other engines."""
+
+    def is_for(self, engine: str) -> bool:
+        """Whether that engine has the option."""
+        return not self.engines or engine in self.engines
 
     def check(self, name: str, value: Any) -> None:
         """Raise JobError where `value` is out of the option's range or list."""
@@ -87,6 +95,7 @@ ENGINES = (
 )
 NETWORKS = ("rife", "superslomo", "superslomo_light", "dain")
 """Engines that are PyTorch networks, and need weights."""
+RIFE = ("rife",)
 FORMATS = (
     Choice("auto", "Automatic", "What keeps all that the source has: PNG for 8 bits, PNG 16 for more, EXR for light"),
     Choice("png", "PNG", "8 bits a channel, lossless"),
@@ -235,16 +244,32 @@ class Job:
     sound: str = option("auto", label="Sound", help="What becomes of the sound over the range", choices=SOUNDS)
     engine: str = option("flow", label="Engine", help="What makes the frames in between", choices=ENGINES)
     weights: str = option(
-        "", label="Weights", help="Checkpoint of the network, for engines that need one", is_path=True
+        "",
+        label="Weights",
+        help="Checkpoint of the network, for engines that need one",
+        is_path=True,
+        engines=NETWORKS,
     )
     format: str = option("auto", label="Format", help="What the frames are written as", choices=FORMATS)
-    device: str = option("auto", label="Device", help="Where the engine runs", choices=DEVICES)
-    precision: str = option("auto", label="Precision", help="Of the network's arithmetic", choices=PRECISIONS)
+    device: str = option(
+        "auto", label="Device", help="Where the engine runs", choices=DEVICES, engines=NETWORKS, elsewhere=("cpu",)
+    )
+    precision: str = option(
+        "auto",
+        label="Precision",
+        help="Of the network's arithmetic",
+        choices=PRECISIONS,
+        engines=NETWORKS,
+        elsewhere=("fp32",),
+    )
     flow_scale: str = option(
-        "auto", label="Flow Scale", help="Size at which RIFE looks for motion", choices=FLOW_SCALES
+        "auto", label="Flow Scale", help="Size at which RIFE looks for motion", choices=FLOW_SCALES, engines=RIFE
     )
     ensemble: bool = option(
-        False, label="Ensemble", help="Run RIFE (4.0 to 4.20) both ways and average, at half the speed"
+        False,
+        label="Ensemble",
+        help="Run RIFE (4.0 to 4.20) both ways and average, at half the speed",
+        engines=RIFE,
     )
 
     def __post_init__(self) -> None:
@@ -288,7 +313,19 @@ class Job:
             if rate is not None and not (isinstance(rate, Fraction) and rate > 0):
                 raise JobError(f"{name}: {rate!r} is not a number above 0.")
         for declared, spec in options(Job):
-            spec.check(declared.name, getattr(self, declared.name))
+            value = getattr(self, declared.name)
+            spec.check(declared.name, value)
+            if not spec.is_for(self.engine) and value not in (declared.default, *spec.elsewhere):
+                raise JobError(
+                    f"{declared.name}: {_said(value)} means nothing to the engine {self.engine!r}: leave it out, or "
+                    f"choose {_listed(spec.engines)}."
+                )
+
+    @property
+    def about_motion(self) -> tuple[str, ...]:
+        """Options that say how motion shall be found, and are not at their defaults."""
+        defaults = {declared.name: declared.default for declared, _ in options(Job)}
+        return tuple(name for name in ("flow_scale", "ensemble") if getattr(self, name) != defaults[name])
 
     def to_json(self) -> str:
         """The job as JSON text; fractions are written as "7/3"."""
@@ -346,6 +383,14 @@ class Job:
         told = {**json.loads(self.to_json()), "output": None, "version": __version__, "media": media_stamp(self)}
         told["weights"] = _stamp(Path(self.weights)) if self.weights else None
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _said(value: Any) -> str:
+    return "on" if value is True else repr(value)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _is_whole(value: Any) -> bool:

@@ -98,6 +98,7 @@ def run(job: Job, tell: Tell, cancel: threading.Event) -> Path:
         opened.enter_context(source)
         image_format, movie = chosen_format(job, source)
         _check_sound(job)
+        _check_engine_has_work(job, make_plan(job, source.count, rate, times))
         engine = create(job.engine, _settings(job, tell))
         sink = opened.enter_context(Sink(job, image_format, movie).opened())
         fps = job.host_fps or source.fps
@@ -129,6 +130,17 @@ def run(job: Job, tell: Tell, cancel: threading.Event) -> Path:
         if movie:
             sink.remove_images(frames)
         return result
+
+
+def _check_engine_has_work(job: Job, frames: Sequence[OutputFrame]) -> None:
+    """Raise InputError where a length leaves the engine nothing to make, and options say how it shall make that."""
+    told = job.about_motion
+    if job.time == "fit" and told and all(sample.kind != "between" for frame in frames for sample in frame.samples):
+        raise InputError(
+            f"length: {job.end - job.start} frames in {job.length} show nothing but frames of the source, so the "
+            f"engine makes none and {' and '.join(told)} would change nothing: choose another length or engine, or a "
+            "shutter."
+        )
 
 
 def _check_sound(job: Job) -> None:

@@ -98,7 +98,7 @@ def time_map(job: Job, rate: Fraction = Fraction(1), fps: Fraction | None = None
             return timing.constant(frames, factor)
         return timing.eased(frames, factor, job.ease, job.ramp)
     except timing.TimeError as error:
-        raise InputError(f"The speed curve cannot be followed: {error}.") from error
+        raise InputError(f"time: the range cannot be slowed so: {error}.") from error
 
 
 def make_plan(

@@ -27,7 +27,7 @@ EASES = ("none", "in", "out", "both")
 
 
 class TimeError(ValueError):
-    """A speed that leads nowhere. The text is the part of a sentence that says why."""
+    """A speed that leads nowhere. The text is the part of a sentence that says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -113,35 +113,39 @@ def fitted(frames: int, count: int) -> TimeMap:
     return TimeMap(frames, ((Fraction(0), Fraction(frames, count)),), count)
 
 
-def eased(frames: int, factor: Fraction, ease: str, ramp: int, count: int | None = None) -> TimeMap:
-    """The range slowed `factor` times, or in `count` frames, entered and left at normal speed.
+def eased(frames: int, factor: Fraction, ease: str, ramp: int, fit: int | None = None) -> TimeMap:
+    """The range slowed `factor` times, or in `fit` frames, entered and left at normal speed.
 
     `ease` is one of EASES; over `ramp` output frames at that end the speed changes smoothly (3x^2 - 2x^3) between 1 and
-    that of the middle. Ramps that the range is too short for are made shorter. The middle's speed differs from
-    1/factor by what makes the length a whole number of frames, so that the last frame runs into what comes after it.
+    that of the middle. The middle's speed differs from 1/factor by what makes the length a whole number of frames, so
+    that the last frame runs into what comes after it. Raises TimeError for ramps that do not fit.
     """
     ramps = {"none": 0, "in": 1, "out": 1, "both": 2}[ease]
     if not ramps or ramp < 1:
-        return constant(frames, factor) if count is None else fitted(frames, count)
+        return constant(frames, factor) if fit is None else fitted(frames, fit)
     slow = 1 / factor
-    if count is None:
+    if fit is None:
         # a ramp takes the mean of its two speeds, by its symmetry
-        length = min(ramp, int(2 * frames / (ramps * (1 + slow))))
-        count = max(1, round((frames - ramps * length * (1 + slow) / 2) / slow) + ramps * length)
+        longest = int(2 * frames / (ramps * (1 + slow)))
+        count = max(1, round((frames - ramps * ramp * (1 + slow) / 2) / slow) + ramps * ramp)
     else:
-        length = min(ramp, frames // ramps, count // ramps)
-    middle = count - ramps * length
-    speed = (frames - Fraction(ramps * length, 2)) / (middle + Fraction(ramps * length, 2))
-    if length == 0 or speed <= 0:
-        return fitted(frames, count)
-    up = [_smoothstep(Fraction(index, length)) for index in range(length + 1)]
+        # the middle has to move, too: its speed is above 0 as long as the ramps leave it a part of the range
+        longest = min((2 * frames - 1) // ramps, fit // ramps)
+        count = fit
+    if ramp > longest:
+        does_not = "a ramp does not fit" if ramps == 1 else "two ramps do not fit"
+        mend = f"choose a ramp of at most {longest}" if longest else "choose the ease None"
+        lasting = "" if fit is None else f" that shall last {fit}"
+        raise TimeError(f"{does_not} into a range of {frames} frames{lasting}: {mend}")
+    speed = (frames - Fraction(ramps * ramp, 2)) / (count - Fraction(ramps * ramp, 2))
+    up = [_smoothstep(Fraction(index, ramp)) for index in range(ramp + 1)]
     knots: list[tuple[Fraction, Fraction]] = []
     if ease in ("in", "both"):
         knots += [(Fraction(index), 1 + (speed - 1) * share) for index, share in enumerate(up)]
     else:
         knots.append((Fraction(0), speed))
     if ease in ("out", "both"):
-        start = count - length
+        start = count - ramp
         knots += [
             (Fraction(start + index), speed + (1 - speed) * share)
             for index, share in enumerate(up)
@@ -162,10 +166,10 @@ def drawn(frames: int, knots: Sequence[tuple[Fraction, Fraction]]) -> TimeMap:
     end = _first_time(made.knots, made._positions, frames)
     if end is None:
         raise TimeError(
-            f"it never reaches the end of the range: its last speed is {float(knots[-1][1]):.0%}; end it above 0 %"
+            f"it never reaches the end of the range, its last speed is {float(knots[-1][1]):.0%}: end it above 0 %"
         )
     if end > LONGEST:
-        raise TimeError(f"the result would have {end:.0f} frames, more than {LONGEST}")
+        raise TimeError(f"the result would have {end:.0f} frames, more than {LONGEST}: raise the speed")
     return TimeMap(frames, made.knots, max(1, round(end)))
 
 

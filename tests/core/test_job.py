@@ -50,6 +50,13 @@ def test_json_there_and_back() -> None:
         ({"speeds": [["0"]]}, "speeds, sounds: every entry must be a list|not enough values"),
         ({"speeds": [["0", "x"]]}, "speeds: 'x' is not a number"),
         ({"length": 0}, "length: 0 is too small"),
+        ({"ensemble": True}, "ensemble: on means nothing to the engine 'flow': leave it out, or choose rife"),
+        ({"engine": "dain", "flow_scale": "2"}, "flow_scale: '2' means nothing to the engine 'dain'"),
+        (
+            {"device": "cuda"},
+            "device: 'cuda' means nothing to the engine 'flow': leave it out, or choose rife, .* or dain",
+        ),
+        ({"weights": "/w.pth"}, "weights: '/w.pth' means nothing to the engine 'flow'"),
         ({"length": 2.5}, "length: 2.5 is not a whole number"),
         ({"shutter": "400"}, "shutter: 400 is too large"),
         ({"shutter": None}, "shutter: None is not a number"),

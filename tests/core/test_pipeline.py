@@ -15,8 +15,8 @@ from core.color import Encoding, from_light, to_light
 from core.engines import Engine, Frame, create
 from core.images import Image
 from core.job import Job
-from core.messages import Record
-from core.pipeline import make_frames, open_job, plan_job
+from core.messages import InputError, Record
+from core.pipeline import make_frames, open_job, plan_job, run
 from scripts.clips import draw, read_number, write_clip
 
 F = Fraction
@@ -45,8 +45,22 @@ def folder_of(path: Path, frames: list[Image]) -> Path:
 
 def job(folder: Path, end: int, **more: object) -> Job:
     names = tuple(sorted(entry.name for entry in folder.iterdir()))
-    chosen = {"engine": "blend", "factor": F(2), **more}
-    return Job(source=str(folder), files=names, output="/o", start=0, end=end, **chosen)  # type: ignore[arg-type]
+    chosen = {"engine": "blend", "factor": F(2), "output": "/o", **more}
+    return Job(source=str(folder), files=names, start=0, end=end, **chosen)  # type: ignore[arg-type]
+
+
+def test_length_that_leaves_the_engine_nothing(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "a", [draw(index, (64, 36)) for index in range(8)])
+    more = {"time": "fit", "engine": "rife", "weights": "/w.pth", "flow_scale": "2", "ensemble": True}
+    sentence = (
+        "length: 8 frames in 4 show nothing but frames of the source.* flow_scale and ensemble would change nothing"
+    )
+    with pytest.raises(InputError, match=sentence):
+        run(job(folder, 8, length=4, output=str(tmp_path / "o"), **more), lambda record: None, threading.Event())
+    assert not (tmp_path / "o").exists()
+    # where something is to be made, it goes on to the weights
+    with pytest.raises(InputError, match="weights /w.pth cannot be read"):
+        run(job(folder, 8, length=5, output=str(tmp_path / "o"), **more), lambda record: None, threading.Event())
 
 
 class Counting:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from core.job import Job
@@ -71,20 +72,33 @@ def test_fitted_length_is_that_length(frames: int, count: int) -> None:
     lengths, st.fractions(F(1, 4), 40, max_denominator=50), st.sampled_from(["in", "out", "both"]), st.integers(1, 90)
 )
 def test_ramps_run_into_normal_speed_and_end_exactly(frames: int, factor: Fraction, ease: str, ramp: int) -> None:
-    made = eased(frames, factor, ease, ramp)
+    made = eased(frames, factor, ease, fitting_ramp(ramp, frames, factor, ease))
     assert made.at(made.count) == frames
     positions = [*made.positions(), made.at(made.count)]
     assert all(b > a for a, b in zip(positions, positions[1:], strict=False))
-    if len(made.knots) > 1:  # else the range is too short for any ramp
-        assert made.knots[0][1] == 1 or ease == "out"
-        assert made.knots[-1][1] == 1 or ease == "in"
-        slowest = min(speed for _, speed in made.knots) if factor > 1 else max(speed for _, speed in made.knots)
-        assert abs(1 / slowest - factor) <= max(F(1, 4) * factor, 1) or frames < 12
+    assert made.knots[0][1] == 1 or ease == "out"
+    assert made.knots[-1][1] == 1 or ease == "in"
+    slowest = min(speed for _, speed in made.knots) if factor > 1 else max(speed for _, speed in made.knots)
+    assert abs(1 / slowest - factor) <= max(F(1, 4) * factor, 1) or frames < 12
+
+
+def fitting_ramp(ramp: int, frames: int, factor: Fraction, ease: str, fit: int | None = None) -> int:
+    """The ramp, or the longest that the sentence of a refusal says would do."""
+    try:
+        eased(frames, factor, ease, ramp, fit)
+    except TimeError as error:
+        said = re.search(r"choose a ramp of at most (\d+)$", str(error))
+        assume(said is not None)
+        assert said is not None
+        with pytest.raises(TimeError):
+            eased(frames, factor, ease, int(said[1]) + 1, fit)
+        return int(said[1])
+    return ramp
 
 
 @given(lengths, st.sampled_from(["in", "out", "both"]), st.integers(1, 90), st.integers(1, 900))
 def test_ramps_within_a_fitted_length(frames: int, ease: str, ramp: int, count: int) -> None:
-    made = eased(frames, F(1), ease, ramp, count)
+    made = eased(frames, F(1), ease, fitting_ramp(ramp, frames, F(1), ease, count), count)
     assert made.count == count
     assert made.at(count) == frames
     assert all(speed > 0 for _, speed in made.knots)
@@ -144,7 +158,7 @@ def test_hold_and_reverse_stay_inside_the_media(
 
 @given(lengths)
 def test_normal_speed_changes_nothing(frames: int) -> None:
-    for made in (drawn(frames, [(F(0), F(1)), (F(7), F(1))]), eased(frames, F(1), "both", 8), fitted(frames, frames)):
+    for made in (drawn(frames, [(F(0), F(1)), (F(7), F(1))]), eased(frames, F(1), "both", 1), fitted(frames, frames)):
         assert made.count == frames
         assert list(made.positions()) == list(range(frames))
 
@@ -152,7 +166,7 @@ def test_normal_speed_changes_nothing(frames: int) -> None:
 @pytest.mark.parametrize(
     ("knots", "why"),
     [
-        ([(F(0), F(1)), (F(10), F(0))], "never reaches the end of the range: its last speed is 0%"),
+        ([(F(0), F(1)), (F(10), F(0))], "never reaches the end of the range, its last speed is 0%: end it above"),
         ([(F(0), F(0))], "never reaches the end"),
         ([(F(0), F(1)), (F(10), F(-1, 2))], "its last speed is -50%"),
         ([(F(0), F(1, 10**6))], "more than 1000000"),
@@ -164,6 +178,20 @@ def test_normal_speed_changes_nothing(frames: int) -> None:
 def test_curves_that_lead_nowhere(knots: list[tuple[Fraction, Fraction]], why: str) -> None:
     with pytest.raises(TimeError, match=why):
         drawn(100, knots)
+
+
+@pytest.mark.parametrize(
+    ("frames", "fit", "ramp", "why"),
+    [
+        (10, None, 12, "two ramps do not fit into a range of 10 frames: choose a ramp of at most 8"),
+        (40, 10, 12, "into a range of 40 frames that shall last 10: choose a ramp of at most 5"),
+        (10, 200, 12, "into a range of 10 frames that shall last 200: choose a ramp of at most 9"),
+        (40, 1, 1, "into a range of 40 frames that shall last 1: choose the ease None"),
+    ],
+)
+def test_ramps_that_do_not_fit(frames: int, fit: int | None, ramp: int, why: str) -> None:
+    with pytest.raises(TimeError, match=why):
+        eased(frames, F(4), "both", ramp, fit)
 
 
 def test_a_speed_of_zero_for_an_instant_is_a_hold() -> None:
