@@ -18,9 +18,10 @@ import bpy
 
 from ..core.messages import InputError
 from ..core.timing import TimeMap, constant
-from . import compat, selection
+from . import compat, selection, sounds
 from .copying import copy_animation, copy_settings
 from .prerender import SEE_BELOW
+from .room import free_channel, isolate, markers_inside, ripple
 from .selection import Request
 
 ID = "lento_id"
@@ -29,11 +30,6 @@ PROVENANCE = "lento"
 """Custom property of a generated strip: JSON of a Provenance."""
 KEPT = "lento_kept"
 """Custom property of an original that stays, muted: the id that its slowed strip's Provenance has."""
-SOUND_OF = "lento_sound_of"
-"""Custom property of a stretched sound strip: the folder of the job that made it."""
-SOUND_SETTINGS = ("volume", "pan", "mute")
-"""What a muted range's sound gets back when it is restored."""
-LAST_CHANNEL = 128
 FEW_FILES = 2000
 """Files of an image strip up to which adding them one by one takes less than a frame's time (20 ms)."""
 
@@ -64,7 +60,7 @@ class Provenance:
     time: dict[str, Any] | None = None
     """The time map (timing.TimeMap.as_json); a constant factor where it is missing."""
     sounds: tuple[dict[str, Any], ...] = ()
-    """The sound strips of the range, as _Sound tells them, which stretched ones have taken the place of."""
+    """The sound strips of the range, as sounds.take_out tells them, which stretched ones have taken the place of."""
 
     @property
     def times(self) -> TimeMap:
@@ -167,15 +163,15 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
             # Blender shows deep movies as premultiplied whatever the strip says, and images as the strip says
             generated.alpha_mode = "PREMUL"
         copy_animation(scene, source, generated, lambda frame: start + times.when(frame - start))
-        stretched = _new_sounds(scene, strips, request, result, source, start)
+        stretched = sounds.add_stretched(scene, strips, request, result, source, start, _label(request))
     except BaseException:
         strips.remove(generated)
         raise
     if request.placement.placement == "ripple":
-        taken = _take_sounds_out(strips, request, source, start, end)
+        taken = sounds.take_out(strips, request, source, start, end)
         provenance = replace(provenance, sounds=tuple(taken))
-        range_strip = _isolate(source, start, end)
-        inside = _markers_inside(scene, strips, start, end)
+        range_strip = isolate(source, start, end)
+        inside = markers_inside(scene, strips, start, end)
         ripple(scene, strips, end, added, generated, *stretched)
         for sound, told in zip(stretched, taken, strict=False):
             sound.channel = told["channel"]
@@ -187,8 +183,6 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         else:
             strips.remove(range_strip)
     generated[PROVENANCE] = json.dumps(asdict(provenance))
-    for sound in stretched:
-        sound[SOUND_OF] = request.folder
     unstamp(scene, request.strip_id)
     _select_only(scene, generated)
     return generated
@@ -200,95 +194,6 @@ def _label(request: Request) -> str:
     if job.time == "factor":
         return f"{job.factor}x"
     return {"fit": f"{job.length} frames", "curve": "curve", "smooth": "smooth"}[job.time]
-
-
-def _new_sounds(
-    scene: Any, strips: Any, request: Request, result: dict[str, Any], source: Any, start: int
-) -> list[Any]:
-    """Strips of the stretched sounds, with the settings of those whose place they take; on free channels for now."""
-    made: list[Any] = []
-    mine = _sounds_of(strips, request, source)
-    try:
-        for old_name, file in zip(request.sounds, result["sounds"], strict=False):
-            if old_name not in mine:
-                continue  # it was removed in the meantime
-            length = len(result["frames"])
-            channel = free_channel(scene, strips, 1, start, max(start + length, *map(compat.right, strips)))
-            new = strips.new_sound(f"{old_name} {_label(request)}", f"{request.folder}/{file}", channel, start)
-            made.append(new)
-            compat.set_right(new, start + length)
-            copy_settings(mine[old_name], new)
-    except BaseException:
-        for strip in made:
-            strips.remove(strip)
-        raise
-    return made
-
-
-def _sounds_of(strips: Any, request: Request, source: Any) -> dict[str, Any]:
-    """The sound strips that the request takes along, as far as they are still there, by name."""
-    found = selection.companion_sounds(strips, source)
-    return {sound.name: sound for sound in found if sound.name in request.sounds}
-
-
-def _take_sounds_out(strips: Any, request: Request, source: Any, start: int, end: int) -> list[dict[str, Any]]:
-    """Cut the range out of the sounds that the job took along, and the others after it; what was taken out."""
-    taken = []
-    mine = _sounds_of(strips, request, source)
-    for sound in selection.companion_sounds(strips, source):
-        if sound.name in mine and compat.left(sound) <= start and compat.right(sound) >= end:
-            part = _isolate(sound, start, end)
-            taken.append(
-                {
-                    "name": part.name,
-                    "path": part.sound.filepath,
-                    "channel": part.channel,
-                    "content": compat.content_start(part) - start,
-                    "trim": (compat.trim_start(part), compat.trim_end(part)),
-                    "settings": {name: getattr(part, name) for name in SOUND_SETTINGS},
-                }
-            )
-            strips.remove(part)
-        elif compat.left(sound) < end < compat.right(sound):
-            compat.split(sound, end)
-    return taken
-
-
-def _put_sounds_back(scene: Any, strips: Any, origin: Provenance, start: int) -> None:
-    """The range's own sounds in the place of the stretched ones, which take their settings along."""
-    length = origin.range[1] - origin.range[0]
-    stretched = [
-        strip
-        for strip in strips
-        if strip.get(SOUND_OF) == origin.job and compat.left(strip) == start and strip.type == "SOUND"
-    ]
-    for index, told in enumerate(origin.sounds):
-        end = max(compat.right(strip) for strip in strips)
-        begin = start + told["content"]
-        channel = free_channel(scene, strips, 1, min(begin - told["trim"][0], start), max(end, 10**6))
-        sound = strips.new_sound(told["name"], told["path"], channel, begin)
-        if any(told["trim"]):
-            compat.set_trims(sound, told["trim"][0], told["trim"][1], begin)
-        compat.set_left(sound, start)
-        compat.set_right(sound, start + length)
-        for name, value in told["settings"].items():
-            setattr(sound, name, value)
-        if index < len(stretched):
-            copy_settings(stretched[index], sound)
-            strips.remove(stretched[index])
-        if told["channel"] not in {other.channel for other in strips if other != sound and _meet(other, sound)}:
-            sound.channel = told["channel"]
-
-
-def _meet(one: Any, other: Any) -> bool:
-    return compat.left(one) < compat.right(other) and compat.left(other) < compat.right(one)
-
-
-def _markers_inside(scene: Any, strips: Any, start: int, end: int) -> list[Any]:
-    """Markers that go where their frame will be; to be asked for before what comes after the range is moved."""
-    if scene.tool_settings.lock_markers or strips[0].name not in scene.sequence_editor.strips:
-        return []
-    return [marker for marker in scene.timeline_markers if start < marker.frame < end]
 
 
 def provenance_of(strip: Any) -> Provenance:
@@ -335,8 +240,8 @@ def restore(scene: Any, generated: Any) -> Any:
 
     copy_animation(scene, generated, original, where)
     strips.remove(generated)
-    _put_sounds_back(scene, strips, origin, start)
-    inside = _markers_inside(scene, strips, start, end)
+    sounds.put_back(scene, strips, origin.sounds, origin.job, start, last - first)
+    inside = markers_inside(scene, strips, start, end)
     ripple(scene, strips, end, (last - first) - (end - start), original)
     for marker in inside:
         marker.frame = round(where(marker.frame))
@@ -352,8 +257,8 @@ def _restore_kept(scene: Any, strips: Any, generated: Any, origin: Provenance) -
     start, end, channel, muted = compat.left(generated), compat.right(generated), generated.channel, generated.mute
     times = origin.times
     strips.remove(generated)
-    _put_sounds_back(scene, strips, origin, start)
-    inside = _markers_inside(scene, strips, start, end)
+    sounds.put_back(scene, strips, origin.sounds, origin.job, start, origin.range[1] - origin.range[0])
+    inside = markers_inside(scene, strips, start, end)
     compat.move(original, start - compat.left(original))
     ripple(scene, strips, end, compat.right(original) - end, original)
     for marker in inside:
@@ -371,57 +276,6 @@ def _left_out(source: Any, request: Request) -> tuple[str, ...]:
         return ()
     baked = request.placement.bake_modifiers or source.type in SEE_BELOW
     return ("colorspace_settings", "alpha_mode", *(("modifiers",) if baked else ()))
-
-
-def ripple(scene: Any, strips: Any, frame: int, added: int, *but: Any) -> None:
-    """Move everything that begins at `frame` or later by `added` frames: strips, markers, the end of marked ranges.
-
-    Locked strips and channels stay, as in every editor; effects follow their inputs by themselves; `but` stays, too.
-    """
-    channels = scene.sequence_editor.channels
-    at_top = strips[0].name in scene.sequence_editor.strips
-    film_end = max([frame, *(compat.right(strip) for strip in strips if strip not in but)])
-    later = [
-        strip
-        for strip in strips
-        if compat.left(strip) >= frame
-        and not compat.has_inputs(strip)
-        and strip not in but
-        and not strip.lock
-        and not (at_top and channels[strip.channel].lock)
-    ]
-    # the far end first, or a strip would be moved onto the next one and pushed to another channel
-    for strip in sorted(later, key=compat.left, reverse=added > 0):
-        compat.move(strip, added)
-    if not at_top:
-        return
-    if not scene.tool_settings.lock_markers:
-        for marker in scene.timeline_markers:
-            if marker.frame >= frame:
-                marker.frame += added
-    if scene.use_preview_range and scene.frame_preview_end + 1 >= frame:
-        scene.frame_preview_end += added
-    # a scene that ended with the film still does, and one that went on after it still shows all of it
-    if scene.frame_end == film_end - 1:
-        scene.frame_end += added
-    elif scene.frame_end >= film_end:
-        scene.frame_end = max(scene.frame_end, film_end + added - 1)
-
-
-def free_channel(scene: Any, strips: Any, lowest: int, start: int, end: int, but: Any = None) -> int:
-    """The lowest channel from `lowest` up that is not locked and has nothing (but `but`) between `start` and `end`.
-
-    Raises InputError where there is none.
-    """
-    taken = {
-        strip.channel for strip in strips if compat.left(strip) < end and compat.right(strip) > start and strip != but
-    }
-    for channel in range(lowest, LAST_CHANNEL + 1):
-        if channel not in taken and not scene.sequence_editor.channels[channel].lock:
-            return channel
-    raise InputError(
-        f"No channel above {lowest - 1} is free from frame {start} to {end - 1}: free one, or choose Ripple."
-    )
 
 
 def new_image_strip(
@@ -444,13 +298,6 @@ def _is_shown(scene: Any, strips: Any) -> bool:
     """Whether the sequencer shows these strips, and not those inside of a meta strip, or around it."""
     editor = scene.sequence_editor
     return not editor.meta_stack and strips[0].name in editor.strips
-
-
-def _isolate(strip: Any, start: int, end: int) -> Any:
-    """Split the strip so that one strip shows just `start` to `end`, and return that one."""
-    if end < compat.right(strip):
-        compat.split(strip, end)
-    return compat.split(strip, start) if compat.left(strip) < start else strip
 
 
 def _recreate(scene: Any, strips: Any, origin: Provenance, content_start: int) -> Any:

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sound strips of a range: stretched ones in, the original ones back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from . import compat, selection
+from .copying import copy_settings
+from .room import free_channel, isolate
+from .selection import Request
+
+SOUND_OF = "lento_sound_of"
+"""Custom property of a stretched sound strip: the folder of the job that made it."""
+SETTINGS = ("volume", "pan", "mute")
+"""What a muted range's sound gets back when it is restored."""
+
+
+def add_stretched(
+    scene: Any, strips: Any, request: Request, result: dict[str, Any], source: Any, start: int, label: str
+) -> list[Any]:
+    """Strips of the stretched sounds, with the settings of those whose place they take; on free channels for now."""
+    made: list[Any] = []
+    mine = _sounds_of(strips, request, source)
+    try:
+        for old_name, file in zip(request.sounds, result["sounds"], strict=False):
+            if old_name not in mine:
+                continue  # it was removed in the meantime
+            length = len(result["frames"])
+            channel = free_channel(scene, strips, 1, start, max(start + length, *map(compat.right, strips)))
+            new = strips.new_sound(f"{old_name} {label}", f"{request.folder}/{file}", channel, start)
+            made.append(new)
+            compat.set_right(new, start + length)
+            copy_settings(mine[old_name], new)
+            new[SOUND_OF] = request.folder
+    except BaseException:
+        for strip in made:
+            strips.remove(strip)
+        raise
+    return made
+
+
+def _sounds_of(strips: Any, request: Request, source: Any) -> dict[str, Any]:
+    """The sound strips that the request takes along, as far as they are still there, by name."""
+    found = selection.companion_sounds(strips, source)
+    return {sound.name: sound for sound in found if sound.name in request.sounds}
+
+
+def take_out(strips: Any, request: Request, source: Any, start: int, end: int) -> list[dict[str, Any]]:
+    """Cut the range out of the sounds that the job took along, and the others after it; what was taken out."""
+    taken = []
+    mine = _sounds_of(strips, request, source)
+    for sound in selection.companion_sounds(strips, source):
+        if sound.name in mine and compat.left(sound) <= start and compat.right(sound) >= end:
+            part = isolate(sound, start, end)
+            taken.append(
+                {
+                    "name": part.name,
+                    "path": part.sound.filepath,
+                    "channel": part.channel,
+                    "content": compat.content_start(part) - start,
+                    "trim": (compat.trim_start(part), compat.trim_end(part)),
+                    "settings": {name: getattr(part, name) for name in SETTINGS},
+                }
+            )
+            strips.remove(part)
+        elif compat.left(sound) < end < compat.right(sound):
+            compat.split(sound, end)
+    return taken
+
+
+def put_back(scene: Any, strips: Any, taken: Sequence[dict[str, Any]], folder: str, start: int, length: int) -> None:
+    """What `take_out` took, for a range of `length` frames, in the place of what the job in `folder` made of it.
+
+    The stretched ones' settings are kept.
+    """
+    stretched = [
+        strip
+        for strip in strips
+        if strip.get(SOUND_OF) == folder and compat.left(strip) == start and strip.type == "SOUND"
+    ]
+    for index, told in enumerate(taken):
+        end = max(compat.right(strip) for strip in strips)
+        begin = start + told["content"]
+        channel = free_channel(scene, strips, 1, min(begin - told["trim"][0], start), max(end, 10**6))
+        sound = strips.new_sound(told["name"], told["path"], channel, begin)
+        if any(told["trim"]):
+            compat.set_trims(sound, told["trim"][0], told["trim"][1], begin)
+        compat.set_left(sound, start)
+        compat.set_right(sound, start + length)
+        for name, value in told["settings"].items():
+            setattr(sound, name, value)
+        if index < len(stretched):
+            copy_settings(stretched[index], sound)
+            strips.remove(stretched[index])
+        if told["channel"] not in {other.channel for other in strips if other != sound and _meet(other, sound)}:
+            sound.channel = told["channel"]
+
+
+def _meet(one: Any, other: Any) -> bool:
+    return compat.left(one) < compat.right(other) and compat.left(other) < compat.right(one)
