@@ -85,6 +85,7 @@ def options(cls: type) -> Iterator[tuple[Field[Any], Option]]:
 
 
 ENGINES = (
+    Choice("lento", "Lento", "The bundled network: needs PyTorch, and no GPU"),
     Choice("flow", "Optical Flow", "Classical motion estimation on the CPU: needs no model and no GPU"),
     Choice("rife", "RIFE", "The network of Huang et al. 2022, 3.6 to 4.26: needs its checkpoint and PyTorch"),
     Choice("superslomo", "Super SloMo", "The network of Jiang et al. 2018: needs its checkpoint and PyTorch"),
@@ -93,8 +94,8 @@ ENGINES = (
     Choice("blend", "Blend", "Cross-fades the source frames: ghosts where something moves, for comparison"),
     Choice("nearest", "Nearest", "Repeats source frames: stutters, for comparison"),
 )
-NETWORKS = ("rife", "superslomo", "superslomo_light", "dain")
-"""Engines that are PyTorch networks, and need weights."""
+NETWORKS = ("lento", "rife", "superslomo", "superslomo_light", "dain")
+"""Engines that are PyTorch networks; the first brings its weights, the others need a file."""
 RIFE = ("rife",)
 FORMATS = (
     Choice("auto", "Automatic", "What keeps all that the source has: PNG for 8 bits, PNG 16 for more, EXR for light"),

@@ -13,6 +13,7 @@ __all__ = ["ENGINES", "Engine", "EngineInfo", "Frame", "Pixels", "Settings", "cr
 
 # id -> module and class; the modules of engines that need PyTorch are the only ones that import it
 ENGINES: dict[str, tuple[str, str]] = {
+    "lento": (".lento", "Lento"),
     "flow": (".flow", "Flow"),
     "blend": (".simple", "Blend"),
     "nearest": (".simple", "Nearest"),

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a made frame is judged by. Pictures are (B, 3, H, W) in 0..1; every function gives one number a sample, (B,)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+EPSILON = 1e-3
+GREY = (0.299, 0.587, 0.114)
+
+
+def charbonnier(made: Tensor, truth: Tensor) -> Tensor:
+    """Mean of sqrt(d^2 + e^2) (Charbonnier et al., ICIP 1994)."""
+    return torch.sqrt((made - truth) ** 2 + EPSILON**2).mean((1, 2, 3))
+
+
+def logarithmic(made: Tensor, truth: Tensor, floor: float = 1e-6) -> Tensor:
+    """Logarithm of the mean square error: PSNR, but for its scale."""
+    return torch.log(((made - truth) ** 2).mean((1, 2, 3)) + floor)
+
+
+def census(made: Tensor, truth: Tensor) -> Tensor:
+    """Difference of soft census transforms of 3 x 3 (Zabih and Woodfill, ECCV 1994; Meister et al., AAAI 2018)."""
+    one, other = _ternary(made), _ternary(truth)
+    distance = (one - other) ** 2
+    return (distance / (0.1 + distance)).mean((1, 2, 3))
+
+
+def _ternary(image: Tensor) -> Tensor:
+    grey = _grey(image) * 255
+    around = F.unfold(F.pad(grey, (1, 1, 1, 1), mode="reflect"), 3).view(grey.shape[0], 9, *grey.shape[2:])
+    difference = around - grey
+    return difference / torch.sqrt(0.81 + difference**2)
+
+
+def gradients(made: Tensor, truth: Tensor) -> Tensor:
+    """The perceptual term, which needs no weights: deviation of gradient magnitude similarity.
+
+    Xue et al., "Gradient Magnitude Similarity Deviation", IEEE TIP 2014, here its mean instead of the deviation, at two
+    scales.
+    """
+    total = torch.zeros(made.shape[0], device=made.device)
+    for _ in range(2):
+        one, other = _steepness(made), _steepness(truth)
+        similar = (2 * one * other + 0.0026) / (one**2 + other**2 + 0.0026)
+        total = total + (1 - similar).mean((1, 2, 3))
+        made, truth = F.avg_pool2d(made, 2), F.avg_pool2d(truth, 2)
+    return total / 2
+
+
+def _steepness(image: Tensor) -> Tensor:
+    grey = _grey(image)
+    across, down = grey[..., 1:-1, 2:] - grey[..., 1:-1, :-2], grey[..., 2:, 1:-1] - grey[..., :-2, 1:-1]
+    return torch.sqrt(across**2 + down**2 + 1e-6)
+
+
+def _grey(image: Tensor) -> Tensor:
+    return (image * image.new_tensor(GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def motion(flows: Tensor, weights: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
+    """How far the moved candidates that count are from the true motion, in pixels, where that is known.
+
+    `flows` (B, 8, H, W) and `weights` (B, 6, H, W) are those of a Choice; `truth` and `seen` those of a Batch.
+    """
+    total = torch.zeros(flows.shape[0], device=flows.device)
+    for index in range(4):
+        side = index % 2
+        gap = flows[:, 2 * index : 2 * index + 2] - truth[:, 2 * side : 2 * side + 2]
+        length = torch.sqrt((gap**2).sum(1, keepdim=True) + 1e-4)
+        # what is far off teaches little by how far it is
+        total = total + (torch.log1p(length) * weights[:, index : index + 1] * seen[:, side : side + 1]).mean((1, 2, 3))
+    return total
+
+
+def smoothness(changes: Tensor) -> Tensor:
+    """Mean step between neighbouring pixels of the changes of the flows, in pixels."""
+    across, down = changes.diff(dim=-1).abs(), changes.diff(dim=-2).abs()
+    return across.mean((1, 2, 3)) + down.mean((1, 2, 3))
+
+
+def warping(candidates: list[Tensor], weights: Tensor, truth: Tensor) -> Tensor:
+    """How far each candidate that counts is from the truth by itself."""
+    total = torch.zeros(truth.shape[0], device=truth.device)
+    for index, one in enumerate(candidates):
+        total = total + ((one - truth).abs() * weights[:, index : index + 1]).mean((1, 2, 3))
+    return total
