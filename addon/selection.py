@@ -13,7 +13,7 @@ from typing import Any
 
 import bpy
 
-from ..core.job import LIGHT_FORMATS, NETWORKS, Job, Placement
+from ..core.job import LIGHT_FORMATS, NEED_WEIGHTS, Job, Placement
 from ..core.messages import InputError
 from ..core.timing import TimeMap
 from . import compat, jobs, prerender, time_options
@@ -162,10 +162,10 @@ def gather(scene: Any, strip: Any, marked: Range, placement: Placement, **chosen
     check_strip(scene, strip, placement)
     if chosen["weights"]:
         chosen["weights"] = absolute(chosen["weights"])
-    if chosen["engine"] in NETWORKS and not chosen["weights"]:
+    if chosen["engine"] in NEED_WEIGHTS and not chosen["weights"]:
         raise InputError(
             f"The engine {chosen['engine']!r} needs a checkpoint from its authors: choose the file as Weights, or "
-            "the engine Optical Flow, which needs none."
+            "the engine Lento, which brings its own."
         )
     times = time_options.time_map(scene, strip, marked.start, len(marked), chosen)
     if chosen["time"] == "curve" and times is not None:

@@ -94,8 +94,10 @@ ENGINES = (
     Choice("blend", "Blend", "Cross-fades the source frames: ghosts where something moves, for comparison"),
     Choice("nearest", "Nearest", "Repeats source frames: stutters, for comparison"),
 )
-NETWORKS = ("lento", "rife", "superslomo", "superslomo_light", "dain")
-"""Engines that are PyTorch networks; the first brings its weights, the others need a file."""
+NEED_WEIGHTS = ("rife", "superslomo", "superslomo_light", "dain")
+"""Engines whose checkpoint the user has to name."""
+NETWORKS = ("lento", *NEED_WEIGHTS)
+"""Engines that need PyTorch."""
 RIFE = ("rife",)
 FORMATS = (
     Choice("auto", "Automatic", "What keeps all that the source has: PNG for 8 bits, PNG 16 for more, EXR for light"),
@@ -243,7 +245,7 @@ class Job:
         usual_maximum=Fraction(360),
     )
     sound: str = option("auto", label="Sound", help="What becomes of the sound over the range", choices=SOUNDS)
-    engine: str = option("flow", label="Engine", help="What makes the frames in between", choices=ENGINES)
+    engine: str = option("lento", label="Engine", help="What makes the frames in between", choices=ENGINES)
     weights: str = option(
         "",
         label="Weights",

@@ -30,6 +30,7 @@ class Dain(NetworkEngine):
         "dain", "MIT", "Bao et al., Depth-Aware Video Frame Interpolation, CVPR 2019", ("cuda", "mps", "xpu", "cpu"),
         ("fp16", "bf16", "fp32"),
     )  # fmt: skip
+    bytes_per_pixel = (12000, 9000)
     module: DAIN
 
     def prepare_pair(self, a: Frame, b: Frame) -> _Pair:

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..messages import InputError
@@ -18,9 +17,8 @@ from ..networks.checkpoints import Checkpoint, open_checkpoint
 from .base import EngineInfo, Frame, Pixels, Settings
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-OVERLAP = 64
-"""Pixels by which a tile reaches over its edge."""
-MOST_TILES = 16
+MOST_TILES = 8
+"""Pieces along each side, at the most: smaller ones are mostly what is around them."""
 KEPT = 3
 """Frames whose tensors are kept: a pair, and one that comes back after a repeat."""
 
@@ -68,7 +66,7 @@ def _cpu_has_bf16() -> bool:
 
 @dataclass
 class Work:
-    """A pair of frames, and what the network made of it; nothing while it is made in tiles."""
+    """A pair of frames, and what the network made of it."""
 
     a: Frame
     b: Frame
@@ -82,6 +80,8 @@ class NetworkEngine:
     """
 
     info: EngineInfo
+    bytes_per_pixel: tuple[int, int]
+    """Of a frame, at the most, with full and with half precision; see `memory`."""
 
     def __init__(self, settings: Settings) -> None:
         self.checkpoint = self._checkpoint(settings)
@@ -92,8 +92,9 @@ class NetworkEngine:
         module = self.checkpoint.load().to(device, self.dtype)
         self.module: nn.Module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._tensors: dict[int, Tensor] = {}
-        self._tiles = 1
-        """Along each side."""
+        self._parts = [part for part in self.module.modules() if hasattr(part, "tiles")]
+        """Those that can work piece by piece."""
+        self._estimated = False
 
     def prepare_pair(self, a: Frame, b: Frame) -> Any:
         """What does not depend on the timestep."""
@@ -109,55 +110,70 @@ class NetworkEngine:
 
     def prepare(self, a: Frame, b: Frame) -> Work:
         """See Engine.prepare; put off to the first timestep, where running out of memory is dealt with."""
+        if not self._estimated:
+            self._estimated = True
+            self._fit(*a.pixels.shape[:2])
         return Work(a, b)
+
+    def memory(self, height: int, width: int) -> int:
+        """Bytes that a frame of that size takes, beside the weights: measured, and a little more to be safe."""
+        full, half = self.bytes_per_pixel
+        return height * width * (full if self.dtype == torch.float32 else half)
+
+    def _fit(self, height: int, width: int) -> None:
+        """Begin in pieces where the whole would not fit into the memory that is free."""
+        free = free_memory(self._device)
+        while free is not None and self.memory(height, width) / self._pieces() > free:
+            needed = self.memory(height, width) / 2**30
+            less = self._smaller_pieces()
+            if not less:
+                return
+            self.settings.tell(
+                f"{width}x{height} takes about {needed:.1f} GB on {self.device}, where {free / 2**30:.1f} GB are free: "
+                f"{less}"
+            )
+
+    def _pieces(self) -> int:
+        return self._parts[0].tiles if self._parts else 1
+
+    def coarser(self) -> str:
+        """Go on with less detail than was asked for, and say so; empty where that cannot be."""
+        return ""
 
     def synthesize(self, state: Work, t: float) -> Pixels:
         """See Engine.synthesize."""
         while True:
             try:
                 with torch.inference_mode():
-                    if self._tiles > 1:
-                        return self._in_tiles(state, t)
                     if state.state is None:
                         state.state = self.prepare_pair(state.a, state.b)
                     return self.at(state.state, t)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                if self._tiles >= MOST_TILES:
+                state.state = None
+                self.forget()
+                if self._device.type == "cuda":
+                    torch.cuda.empty_cache()
+                height, width = state.a.pixels.shape[:2]
+                less = self._smaller_pieces() or self.coarser()
+                if not less:
                     raise MemoryError(str(error)) from error
-            state.state = None
-            self.forget()
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
-            self._tiles *= 2
-            height, width = state.a.pixels.shape[:2]
-            self.settings.tell(
-                f"There is not enough memory on {self.device} for {width}x{height} at once: the picture is made in "
-                f"{self._tiles}x{self._tiles} overlapping tiles. A smaller flow scale or network needs less."
-            )
+                self.settings.tell(f"There is not enough memory on {self.device} for {width}x{height} at once: {less}")
 
-    def _in_tiles(self, work: Work, t: float) -> Pixels:
-        """Every tile by itself; where they overlap, one runs into the other."""
-        made = np.zeros_like(work.a.pixels)
-        weights = np.zeros((*made.shape[:2], 1), np.float32)
-        for rows, row_ramp in _spans(made.shape[0], self._tiles):
-            for columns, column_ramp in _spans(made.shape[1], self._tiles):
-                self.forget()  # a tile has the number of its frame
-                one, other = (
-                    Frame(frame.index, np.ascontiguousarray(frame.pixels[rows, columns])) for frame in (work.a, work.b)
-                )
-                weight = row_ramp[:, None, None] * column_ramp[None, :, None]
-                made[rows, columns] += weight * self.at(self.prepare_pair(one, other), t)
-                weights[rows, columns] += weight
-        self.forget()
-        return np.divide(made, weights, dtype=np.float32)
+    def _smaller_pieces(self) -> str:
+        """Halve the pieces that the large parts of the network work on; empty where they are small already."""
+        if not self._parts or self._parts[0].tiles >= MOST_TILES:
+            return ""
+        for part in self._parts:
+            part.tiles *= 2
+        return f"the network works in {self._parts[0].tiles}x{self._parts[0].tiles} pieces, with the same result."
 
     def _checkpoint(self, settings: Settings) -> Checkpoint:
         if not settings.weights:
             raise InputError(
                 f"weights: the engine {self.info.id!r} needs a checkpoint from its authors: name the file, or choose "
-                "the engine flow, which needs none."
+                "the engine lento, which brings its own."
             )
         checkpoint = open_checkpoint(settings.weights)
         if checkpoint.network != self.info.id:
@@ -181,26 +197,25 @@ class NetworkEngine:
         return torch.full((1, 1, 1, 1), t, device=self._device)
 
 
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that are free on a device; None where nobody says."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass  # there is such a file on Linux alone
+    return None
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device, or the host, has no memory left; PyTorch has a type for the first alone."""
     text = str(error).lower()
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and ("out of memory" in text or "allocate memory" in text)
     )
-
-
-def _spans(size: int, tiles: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Parts of a side that overlap, each with weights that fall off within the overlap."""
-    step = -(-size // tiles)
-    for start in range(0, size, step):
-        first, last = max(0, start - OVERLAP), min(size, start + step + OVERLAP)
-        ramp = np.ones(last - first, np.float32)
-        slope = (np.arange(2 * OVERLAP, dtype=np.float32) + 0.5) / (2 * OVERLAP)
-        if first > 0:
-            ramp[: 2 * OVERLAP] = slope[: len(ramp)]
-        if last < size:
-            ramp[-2 * OVERLAP :] = np.minimum(ramp[-2 * OVERLAP :], slope[::-1][-len(ramp) :])
-        yield slice(first, last), ramp
 
 
 def pixels_of(tensor: Tensor, width: int, height: int, left: int = 0, top: int = 0) -> Pixels:

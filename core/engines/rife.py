@@ -14,6 +14,7 @@ from .network import NetworkEngine, padded, pixels_of
 
 UHD = 2560
 """Width or height from which on the automatic flow scale is a half."""
+LEAST_SCALE = 0.25
 DEPTH = 5
 """Halvings by which the midpoint model comes near a timestep: to 1/64 at the most."""
 
@@ -39,6 +40,11 @@ class Rife(NetworkEngine):
     )  # fmt: skip
     module: IFNet
 
+    @property
+    def bytes_per_pixel(self) -> tuple[int, int]:  # type: ignore[override]
+        """The encoder's features, warped with the frames, take more than the blocks."""
+        return (900, 700) if self.module.layout.encoder else (600, 550)
+
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         layout = self.module.layout
@@ -46,6 +52,8 @@ class Rife(NetworkEngine):
             raise InputError(f"ensemble: {self.checkpoint.family} has none: turn it off, or use 4.0 to 4.20.")
         self._features: dict[int, Tensor | None] = {}
         self._worst = 0.0
+        self._shrink = 1.0
+        """What the flow scale is multiplied with, where memory is short."""
 
     def forget(self) -> None:
         """Drop what is kept of frames."""
@@ -54,8 +62,17 @@ class Rife(NetworkEngine):
 
     def _scale(self, width: int, height: int) -> float:
         if self.settings.flow_scale != "auto":
-            return float(self.settings.flow_scale)
-        return 0.5 if max(width, height) > UHD else 1.0
+            wanted = float(self.settings.flow_scale)
+        else:
+            wanted = 0.5 if max(width, height) > UHD else 1.0
+        return max(min(wanted, LEAST_SCALE), wanted * self._shrink)
+
+    def coarser(self) -> str:
+        """Halve the flow scale."""
+        if self._shrink <= LEAST_SCALE / 4:
+            return ""
+        self._shrink /= 2
+        return "motion is looked for at half the flow scale, which may lose small things that move."
 
     def prepare_pair(self, a: Frame, b: Frame) -> _Pair:
         """Pad both frames, and encode those that are new."""

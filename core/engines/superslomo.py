@@ -30,6 +30,7 @@ class SuperSloMo(NetworkEngine):
         "superslomo", "MIT", "Jiang et al., Super SloMo, CVPR 2018", ("cuda", "mps", "xpu", "cpu"),
         ("fp16", "bf16", "fp32"),
     )  # fmt: skip
+    bytes_per_pixel = (1500, 900)
     module: Network
 
     def prepare_pair(self, a: Frame, b: Frame) -> _Pair:

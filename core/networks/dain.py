@@ -15,10 +15,13 @@ from torch import Tensor, nn
 from .hourglass import hourglass
 from .pwcnet import UNIT, PWCNet
 from .sampling import positions
+from .tiling import in_tiles
 
 MULTIPLE = 128
 MARGIN = 32
 """Added on every side where a size already is a multiple."""
+RADIUS = 24
+"""How far the context and the rectification look, in pixels."""
 TAPS = 4
 """Side of the window that a pixel's filter covers."""
 
@@ -190,17 +193,23 @@ class DAIN(nn.Module):
         self.initScaleNets_filter1, self.initScaleNets_filter2 = _filter_head(), _filter_head()
         self.ctxNet, self.rectifyNet = _Context(), _Rectify()
         self.flownets, self.depthNet = PWCNet(), hourglass()
+        self.tiles = 1
+        """Pieces along each side in which the widest parts work, where memory is short; the result stays the same."""
 
     def prepare(self, first: Tensor, second: Tensor) -> PairState:
         """Of two frames (B, 3, H, W) in 0..1, padded as `padding` says."""
         depths = (self.depthNet(first), self.depthNet(second))
         contexts = tuple(
-            torch.cat([self.ctxNet(frame), depth], dim=1) for frame, depth in zip((first, second), depths, strict=True)
+            torch.cat([self._tiled(self.ctxNet, frame), depth], dim=1)
+            for frame, depth in zip((first, second), depths, strict=True)
         )
         trunk = self.initScaleNets_filter(torch.cat([first, second], dim=1))
         filters = (self.initScaleNets_filter1(trunk), self.initScaleNets_filter2(trunk))
         flows = (self.flownets(first, second)[0], self.flownets(second, first)[0])
         return PairState((first, second), flows, depths, (contexts[0], contexts[1]), filters)
+
+    def _tiled(self, part: nn.Module, x: Tensor) -> Tensor:
+        return in_tiles(part, [x], self.tiles, RADIUS, 1)
 
     def at(self, pair: PairState, t: float) -> Moment:
         """The frame at time `t`."""
@@ -219,7 +228,7 @@ class DAIN(nn.Module):
         )
         blend = (1 - t) * warped[0] + t * warped[1]
         inputs = torch.cat([blend, *warped, *projected, *pair.filters, *contexts], dim=1)
-        rectified = self.rectifyNet(inputs.to(pair.frames[0].dtype)).float() + blend
+        rectified = self._tiled(self.rectifyNet, inputs.to(pair.frames[0].dtype)).float() + blend
         return Moment(
             rectified, blend, (projected[0], projected[1]), (counts[0], counts[1]), (warped[0], warped[1]), inputs
         )

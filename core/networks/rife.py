@@ -17,8 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .sampling import resized, warp
+from .tiling import in_tiles, joined
 
 Kind = Literal["3.6", "4.0", "4.6"]
+LARGE_SCALE = 2
+"""Scale up to which a block needs much memory; the others work on less than a tenth of the picture."""
+RADIUS, BLOCK_STRIDE = 64, 4
+"""How far a block looks in pixels of its input, and what its strides come to."""
 BIG_FLOW = 32.0
 """Flow beyond which 4.0 starts again at coarser scales."""
 
@@ -141,6 +146,8 @@ class IFNet(nn.Module):
     def __init__(self, layout: Layout) -> None:
         super().__init__()
         self.layout = layout
+        self.tiles = 1
+        """Pieces along each side in which the large blocks work, where memory is short; the result stays the same."""
         for number, width in enumerate(layout.widths):
             self.add_module(f"block{number}", _block(layout, layout.channels(number), width))
         if layout.encoder:
@@ -188,11 +195,10 @@ class IFNet(nn.Module):
         return motion
 
     def _first(self, sides: Sides, t: Tensor, scale: float, ensemble: bool) -> Motion:
-        block = self._modules["block0"]
-        assert block is not None
-        flow, mask = block(_shrunk(sides, t, None, scale, self.dtype), None, scale)
+        flow, mask = self._block(0, _shrunk(sides, t, None, scale, self.dtype), None, scale)
         if ensemble:
-            other_flow, other_mask = block(_shrunk(sides[::-1], 1 - t, None, scale, self.dtype), None, scale)
+            inputs = _shrunk(sides[::-1], 1 - t, None, scale, self.dtype)
+            other_flow, other_mask = self._block(0, inputs, None, scale)
             flow, mask = (flow + _exchanged(other_flow)) / 2, (mask - other_mask) / 2
         return Motion(flow, mask, [flow], [mask[:, :1]])
 
@@ -200,16 +206,28 @@ class IFNet(nn.Module):
         self, number: int, sides: Sides, t: Tensor, motion: Motion, scale: float, ensemble: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Flow and mask (with features behind it) after block `number`, and its step."""
-        block = self._modules[f"block{number}"]
-        assert block is not None
         flow, mask = motion.flow, motion.mask
         first, second = (warp(side, part) for side, part in zip(sides, _halves(flow), strict=True))
-        step, new = block(_shrunk((first, second), t, mask, scale, self.dtype), flow, scale)
+        step, new = self._block(number, _shrunk((first, second), t, mask, scale, self.dtype), flow, scale)
         if ensemble:
             inputs = _shrunk((second, first), 1 - t, -mask, scale, self.dtype)
-            other_step, other_new = block(inputs, _exchanged(flow), scale)
+            other_step, other_new = self._block(number, inputs, _exchanged(flow), scale)
             step, new = (step + _exchanged(other_step)) / 2, (new - other_new) / 2
         return flow + step, new if self.layout.encoder else mask + new, step
+
+    def _block(self, number: int, x: Tensor, flow: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+        """A block's step of the flow, and its mask, both at full size."""
+        block = self._modules[f"block{number}"]
+        assert isinstance(block, _Block)
+        x = block.with_flow(x, flow, scale)
+        if self.tiles == 1 or scale > LARGE_SCALE or not float(scale).is_integer():
+            return block(x, scale)
+
+        def both(piece: Tensor) -> Tensor:
+            return joined(block(piece, scale))
+
+        made = in_tiles(both, [x], self.tiles, RADIUS, BLOCK_STRIDE, int(scale))
+        return made[:, :4], made[:, 4:]
 
     def _middle(self, frames: tuple[Tensor, Tensor], scale: float) -> Motion:
         """3.6: every block runs in both directions; both start from nothing."""
@@ -217,13 +235,11 @@ class IFNet(nn.Module):
         flow, mask = frames[0].new_zeros(whole, dtype=torch.float32).split([4, 1], dim=1)
         motion = Motion(flow, mask)
         for number, value in enumerate(self.layout.scales):
-            block = self._modules[f"block{number}"]
-            assert block is not None
             first, second = (warp(frame, part) for frame, part in zip(frames, _halves(flow), strict=True))
             size = value / scale
-            step, new = block(_shrunk((first, second), None, mask, size, self.dtype), flow, size)
+            step, new = self._block(number, _shrunk((first, second), None, mask, size, self.dtype), flow, size)
             swapped = _shrunk((second, first), None, -mask, size, self.dtype)
-            other_step, other_new = block(swapped, _exchanged(flow), size)
+            other_step, other_new = self._block(number, swapped, _exchanged(flow), size)
             flow, mask = flow + (step + _exchanged(other_step)) / 2, mask + (new - other_new) / 2
             motion.flows.append(flow)
             motion.masks.append(mask)
@@ -293,10 +309,15 @@ class _Block(nn.Module):
             _conv(width // 2, width, 2, prelu),
         )
 
-    def forward(self, x: Tensor, flow: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
-        """Step of the flow, and the mask, at full size, in fp32; `x` is what `_shrunk` made."""
-        if flow is not None:
-            x = torch.cat([x, (resized(flow, 1 / scale) / scale).to(x.dtype)], dim=1)
+    @staticmethod
+    def with_flow(x: Tensor, flow: Tensor | None, scale: float) -> Tensor:
+        """All inputs: what `_shrunk` made, and the flow (at full size) shrunk likewise."""
+        if flow is None:
+            return x
+        return torch.cat([x, (resized(flow, 1 / scale) / scale).to(x.dtype)], dim=1)
+
+    def forward(self, x: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+        """Step of the flow, and the mask, at full size, in fp32."""
         return self.head(self.conv0(x), scale)
 
     def head(self, x: Tensor, scale: float) -> tuple[Tensor, Tensor]:

@@ -11,10 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .sampling import positions
+from .tiling import in_tiles
 
 MEAN = (0.429, 0.431, 0.397)
 """Of red, green and blue; taken from the frames before, added to the result."""
 MULTIPLE = 32
+RADIUS = 288
+"""How far a U-Net looks, in pixels: 260 by its kernels and strides."""
 WIDTHS = (32, 64, 128, 256, 512, 512)
 KERNELS = (7, 5, 3, 3, 3, 3)
 
@@ -65,9 +68,14 @@ class UNet(nn.Module):
             self.add_module(f"down{level}", _Down(WIDTHS[level - 1], WIDTHS[level], KERNELS[level], convolution))
             self.add_module(f"up{level}", _Up(WIDTHS[6 - level], WIDTHS[5 - level], convolution))
         self.conv3 = nn.Conv2d(WIDTHS[0], out, 3, 1, 1)
+        self.tiles = 1
+        """Pieces along each side, where memory is short; the result stays the same."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) -> (B, out, H, W); sides are multiples of MULTIPLE."""
+        return in_tiles(self._whole, [x], self.tiles, RADIUS, MULTIPLE)
+
+    def _whole(self, x: Tensor) -> Tensor:
         x = F.leaky_relu(self.conv1(x), 0.1)
         skips = [F.leaky_relu(self.conv2(x), 0.1)]
         for level in range(1, 6):

@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m core.train data | run | evaluate`: the bundled network's data, training and measurements."""
+"""`python -m core.train data | run | evaluate | ship`: the bundled network's data, training and measurements."""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from pathlib import Path
 
 import torch
 
+from ..engines.lento.engine import SUMS, WEIGHTS
 from ..messages import InputError
+from ..networks.checkpoints import open_checkpoint
 from . import evaluate
 from .data.samples import DRAWN, SIZE, Recipe
 from .pictures import plot, preview
 from .run import LOG, TERMS, Plan, run
+from .students import STUDENTS
 
 
 def main() -> int:
@@ -24,6 +28,7 @@ def main() -> int:
     data.add_argument("--preview", type=Path, metavar="FILE.png", default=Path("build/train/preview.png"))
     data.add_argument("--rows", type=int, default=16)
     training = commands.add_parser("run", help="train for a while")
+    training.add_argument("--network", choices=list(STUDENTS), default="lento")
     training.add_argument("--minutes", type=float, default=5)
     training.add_argument("--resume", type=Path, metavar="CKPT", help="training.pt of an earlier run, or weights")
     training.add_argument("--output", required=True, metavar="DIR")
@@ -44,14 +49,26 @@ def main() -> int:
         command.add_argument("--size", type=int, default=SIZE, help="a sample's side in pixels, a multiple of 8")
         command.add_argument("--drawn", type=float, default=DRAWN, help="share of drawn samples")
         command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--draw-on", default="cpu", metavar="DEVICE", help="where scenes are drawn")
+    shipping = commands.add_parser("ship", help="make a run's weights those that Lento brings")
+    shipping.add_argument("weights", type=Path, metavar="FILE.safetensors")
     evaluate.add_arguments(commands.add_parser("evaluate", help="measure engines on clips"))
     arguments = parser.parse_args()
     try:
         if arguments.command == "evaluate":
             evaluate.run(arguments)
             return 0
+        if arguments.command == "ship":
+            _ship(arguments.weights)
+            return 0
         recipe = Recipe(
-            arguments.footage, arguments.cache, arguments.batch, arguments.size, arguments.drawn, arguments.seed
+            arguments.footage,
+            arguments.cache,
+            arguments.batch,
+            arguments.size,
+            arguments.drawn,
+            arguments.seed,
+            arguments.draw_on,
         )
         if arguments.command == "data":
             preview(recipe, arguments.preview, arguments.rows)
@@ -64,11 +81,23 @@ def main() -> int:
     return 0
 
 
+def _ship(path: Path) -> None:
+    checkpoint = open_checkpoint(path)
+    if checkpoint.network != "lento":
+        raise InputError(f"{path} is {checkpoint.family}, not a network that `run` trained.")
+    checkpoint.load()
+    data = path.read_bytes()
+    WEIGHTS.parent.mkdir(exist_ok=True)
+    WEIGHTS.write_bytes(data)
+    SUMS.write_text(f"{hashlib.sha256(data).hexdigest()}  {WEIGHTS.name}\n", encoding="ascii")
+    print(f"{WEIGHTS}: {len(data)} bytes")
+
+
 def _train(arguments: argparse.Namespace, recipe: Recipe) -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     torch.manual_seed(recipe.seed)
-    names = ("output", "minutes", "steps", "rate", "device", "precision", "compile", "workers")
+    names = ("output", "network", "minutes", "steps", "rate", "device", "precision", "compile", "workers")
     plan = Plan(**{name: getattr(arguments, name) for name in names}, without=tuple(arguments.without))
     run(plan, recipe, arguments.resume)
     plot(Path(plan.output) / LOG, Path(plan.output) / "gain.png")

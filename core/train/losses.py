@@ -63,10 +63,10 @@ def _grey(image: Tensor) -> Tensor:
 def motion(flows: Tensor, weights: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
     """How far the moved candidates that count are from the true motion, in pixels, where that is known.
 
-    `flows` (B, 8, H, W) and `weights` (B, 6, H, W) are those of a Choice; `truth` and `seen` those of a Batch.
+    `flows` and `weights` are those of a Made; `truth` and `seen` those of a Batch.
     """
     total = torch.zeros(flows.shape[0], device=flows.device)
-    for index in range(4):
+    for index in range(flows.shape[1] // 2):
         side = index % 2
         gap = flows[:, 2 * index : 2 * index + 2] - truth[:, 2 * side : 2 * side + 2]
         length = torch.sqrt((gap**2).sum(1, keepdim=True) + 1e-4)

@@ -7,9 +7,10 @@ import contextlib
 import json
 import math
 import os
+import pickle
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,25 @@ from torch import Tensor, nn
 
 from ..engines.network import DTYPES
 from ..messages import InputError
-from ..networks.lento import Chooser, at_full_size, candidates_at, choice, composed
 from . import losses
 from .data.samples import Batch, Recipe, stream
+from .students import STUDENTS
 
 STATE = "training.pt"
-WEIGHTS = "lento.safetensors"
+WEIGHTS = "weights.safetensors"
 LOG = "log.jsonl"
-TERMS = {"logarithmic": 0.15, "census": 0.1, "gradients": 0.1, "motion": 0.02, "smoothness": 0.01, "warping": 0.1}
-"""Weights of the terms beside Charbonnier's, which is taken relative to the classical engine's on the same sample."""
+TERMS = {
+    "logarithmic": 1.0,
+    "charbonnier": 0.3,
+    "census": 0.05,
+    "gradients": 0.05,
+    "motion": 0.02,
+    "smoothness": 0.01,
+    "warping": 0.02,
+}
+"""Weights of the terms; Charbonnier's and the warping's are relative to the classical engine's on the same sample."""
+PARTS = 4
+"""Quarters of a batch, one step each: more steps and the same pictures."""
 STEADY = 0.01
 """Error in 0..1 below which a sample counts the less: else those that hardly move would outweigh all others."""
 EVERY = 5.0
@@ -39,12 +50,14 @@ class Plan:
     """What a training run is told."""
 
     output: str
+    network: str = "lento"
+    """One of STUDENTS."""
     minutes: float = 5.0
     steps: int = 20_000
     """Over which the learning rate falls; a later run may say more."""
     rate: float = 1e-3
     warmup: int = 100
-    decay: float = 0.998
+    decay: float = 0.999
     """Of the exponential mean of the weights, which is what is kept."""
     device: str = "cpu"
     precision: str = "fp32"
@@ -64,16 +77,16 @@ class Plan:
 class Trainer:
     """Weights, their exponential mean, optimiser and step."""
 
-    def __init__(self, plan: Plan, network: nn.Module) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.student = plan, STUDENTS[plan.network]
+        network = self.student.create().train()
         self.device = torch.device(plan.device)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.mean = {name: value.detach().clone() for name, value in network.state_dict().items()}
         self.optimiser = torch.optim.AdamW(network.parameters(), plan.rate, betas=(0.9, 0.99), weight_decay=1e-4)
         self.step = 0
-        self._run: Callable[[Tensor], tuple[Tensor, Tensor]] = (
-            torch.compile(self.network) if plan.compile else self.network
-        )
+        if plan.compile:
+            self.network.compile()
 
     def rate(self) -> float:
         """The learning rate of this step: a rise, then half a cosine over the plan's steps."""
@@ -83,13 +96,11 @@ class Trainer:
         return self.plan.rate * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * share)))
 
     def learn(self, batch: Batch) -> dict[str, float]:
-        """One step; what it was judged by, and the gain over the classical engine in dB."""
+        """One step; what it was judged by, and the gain in dB over the frame without anything learned."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
         terms, gain = self.judge(batch.to(self.device))
-        loss = terms["charbonnier"]
-        for name, weight in self.plan.terms.items():
-            loss = loss + terms[name] * weight
+        loss = torch.stack([terms[name] * weight for name, weight in self.plan.terms.items()]).sum()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -106,32 +117,24 @@ class Trainer:
         }
 
     def judge(self, batch: Batch) -> tuple[dict[str, Tensor], float]:
-        """Every term's mean, and the mean gain over the classical engine in dB."""
-        size, images = (batch.middle.shape[-2], batch.middle.shape[-1]), (batch.first, batch.last)
+        """Every term's mean, and the mean gain in dB over the frame without anything learned."""
         half = self.plan.precision != "fp32"
-        kind = DTYPES[self.plan.precision]
-        with torch.autocast(self.device.type, kind) if half else contextlib.nullcontext():
-            changes = self._run(batch.features.contiguous(memory_format=torch.channels_last))
-        how = at_full_size(choice(batch.logs, batch.motions, changes, batch.t), size)
-        candidates = candidates_at(images, how.flows)
-        made = composed(candidates, how.weights)
+        with torch.autocast(self.device.type, DTYPES[self.plan.precision]) if half else contextlib.nullcontext():
+            made = self.student.make(self.network, batch)
+        truth = batch.middle
         with torch.no_grad():
-            nothing = (torch.zeros_like(changes[0]), torch.zeros_like(changes[1]))
-            before = at_full_size(choice(batch.logs, batch.motions, nothing, batch.t), size)
-            classical = composed(candidates_at(images, before.flows), before.weights)
-            least = losses.charbonnier(classical, batch.middle) + STEADY
-            gain = losses.logarithmic(classical, batch.middle) - losses.logarithmic(made, batch.middle)
+            least = losses.charbonnier(made.simple, truth) + STEADY
+            gain = losses.logarithmic(made.simple, truth) - losses.logarithmic(made.frame, truth)
         terms: dict[str, Callable[[], Tensor]] = {
-            "charbonnier": lambda: losses.charbonnier(made, batch.middle) / least,
-            "logarithmic": lambda: losses.logarithmic(made, batch.middle, STEADY**2),
-            "census": lambda: losses.census(made, batch.middle),
-            "gradients": lambda: losses.gradients(made, batch.middle),
-            "motion": lambda: losses.motion(how.flows, how.weights, batch.flows, batch.seen),
-            "smoothness": lambda: losses.smoothness(changes[1]),
-            "warping": lambda: losses.warping(candidates, how.weights, batch.middle) / least,
+            "charbonnier": lambda: losses.charbonnier(made.frame, truth) / least,
+            "logarithmic": lambda: losses.logarithmic(made.frame, truth, STEADY**2),
+            "census": lambda: losses.census(made.frame, truth),
+            "gradients": lambda: losses.gradients(made.frame, truth),
+            "motion": lambda: losses.motion(made.flows, made.weights, batch.flows, batch.seen),
+            "smoothness": lambda: losses.smoothness(made.rough),
+            "warping": lambda: losses.warping(made.candidates, made.weights, truth) / least,
         }
-        used = ("charbonnier", *self.plan.terms)
-        return {name: terms[name]().mean() for name in used}, float(gain.mean()) * 10 / math.log(10)
+        return {name: terms[name]().mean() for name in self.plan.terms}, float(gain.mean()) * 10 / math.log(10)
 
     def save(self, folder: Path, recipe: Recipe) -> None:
         """Write everything that going on needs, and the mean weights as they are shipped."""
@@ -154,12 +157,27 @@ class Trainer:
             return
         try:
             state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        except (OSError, RuntimeError) as error:
-            raise InputError(f"The checkpoint {path} cannot be read ({error}): choose another one.") from error
+        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+            raise InputError(
+                f"The checkpoint {path} cannot be read, it is damaged or none: choose another one."
+            ) from error
         self.network.load_state_dict(state["network"])
         self.mean = state["mean"]
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
+
+
+def quarters(batch: Batch) -> Iterator[Batch]:
+    """The quarters of a batch's pictures."""
+    for down in range(2):
+        for across in range(2):
+            cut = {}
+            for field in fields(batch):
+                value = getattr(batch, field.name)
+                height, width = value.shape[-2] // 2, value.shape[-1] // 2
+                piece = value[..., down * height : (down + 1) * height, across * width : (across + 1) * width]
+                cut[field.name] = value if field.name == "t" else piece.contiguous()
+            yield Batch(**cut)
 
 
 def _aside(path: Path, write: Callable[[Path], None]) -> None:
@@ -168,21 +186,24 @@ def _aside(path: Path, write: Callable[[Path], None]) -> None:
     os.replace(part, path)
 
 
-def run(plan: Plan, recipe: Recipe, resume: Path | None, network: nn.Module | None = None) -> Trainer:
+def run(plan: Plan, recipe: Recipe, resume: Path | None) -> Trainer:
     """Train until the time is over or the steps are done; the log goes to standard output and to a file."""
     folder = Path(plan.output)
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(plan, network or Chooser())
+    trainer = Trainer(plan)
+    recipe = replace(recipe, classical=trainer.student.classical)
+    parts = PARTS if trainer.student.parts else 1
     if resume is not None:
         trainer.load(resume)
     began = told = kept = time.monotonic()
     sums: dict[str, float] = {}
     count = 0
     with open(folder / LOG, "a", encoding="utf-8") as log:
-        for batch in stream(recipe, trainer.step, plan.workers):
-            for name, value in trainer.learn(batch).items():
-                sums[name] = sums.get(name, 0.0) + value
-            count += 1
+        for batch in stream(recipe, trainer.step // parts, plan.workers):
+            for part in quarters(batch) if trainer.student.parts else [batch]:
+                for name, value in trainer.learn(part).items():
+                    sums[name] = sums.get(name, 0.0) + value
+                count += 1
             now = time.monotonic()
             over = now - began > plan.minutes * 60 or trainer.step >= plan.steps
             if now - told > EVERY or over:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from core.engines import Frame, Settings, create
 from core.networks import dain, pwcnet, rife, sampling, superslomo
 from core.networks.checkpoints import open_checkpoint
+from core.networks.tiling import in_tiles
 from scripts.made_weights import LAYOUTS, checkpoint_of, pictures
 
 VECTORS = Path(__file__).with_name("vectors.json")
@@ -71,42 +72,82 @@ def test_alpha_goes_along_and_colours_stay(files: Path, name: str) -> None:
     assert 0.25 <= with_alpha[20:40, 30:60, 3].min() <= with_alpha[20:40, 30:60, 3].max() <= 0.75 + 1e-6
 
 
-def test_out_of_memory_goes_on_in_tiles(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_is_met_in_steps(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     engine = create("rife", Settings(str(files / "4.6.pkl"), "cpu", "fp32", tell=told.append))
-    pictures_of = [np.random.default_rng(index).random((400, 500, 4)).astype(np.float32) for index in (0, 1)]
-    sizes = []
+    frames = [Frame(index, picture) for index, picture in enumerate(pictures())]
+    expected = engine.synthesize(engine.prepare(*frames), 0.5)
+    real = engine.at  # type: ignore[attr-defined]
 
-    def prepared(a: Frame, b: Frame) -> tuple[Frame, Frame]:
-        sizes.append(a.pixels.shape[:2])
-        if a.pixels.size > 250_000:
+    def short(state: object, t: float) -> np.ndarray:
+        if len(told) < wanted:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return a, b
+        return real(state, t)
 
-    monkeypatch.setattr(engine, "prepare_pair", prepared)
-    monkeypatch.setattr(engine, "at", lambda state, t: (1 - t) * state[0].pixels + t * state[1].pixels)
-    frames = [Frame(index, picture) for index, picture in enumerate(pictures_of)]
+    monkeypatch.setattr(engine, "at", short)
+    wanted = 2
     work = engine.prepare(*frames)
-    made = engine.synthesize(work, 0.25)
-    assert np.abs(made - (0.75 * pictures_of[0] + 0.25 * pictures_of[1])).max() < 1e-6
-    assert ["2x2 overlapping tiles" in text for text in told] == [True, False]
-    assert "4x4 overlapping tiles" in told[1]
-    assert sizes[0] == (400, 500)
-    engine.synthesize(work, 0.5)
+    assert np.abs(engine.synthesize(work, 0.5) - expected).max() < 1e-4
+    assert ["2x2 pieces, with the same result" in text for text in told] == [True, False]
+    assert "4x4 pieces" in told[1]
+    engine.synthesize(work, 0.25)
     assert len(told) == 2, "what does not fit is tried once"
-    monkeypatch.setattr(engine, "prepare_pair", lambda a, b: (_ for _ in ()).throw(RuntimeError("out of memory")))
+    wanted = 4
+    coarse = engine.synthesize(engine.prepare(*frames), 0.5)
+    assert "8x8 pieces" in told[2]
+    assert "half the flow scale" in told[3]
+    assert coarse.shape == expected.shape
+    assert np.abs(coarse - expected).max() > 1e-3
+    wanted = 99
     with pytest.raises(MemoryError):
         engine.synthesize(engine.prepare(*frames), 0.5)
 
 
-def test_tiles_of_a_real_network_fit_together(files: Path) -> None:
-    whole = create("rife", Settings(str(files / "4.6.pkl"), "cpu", "fp32"))
-    tiled = create("rife", Settings(str(files / "4.6.pkl"), "cpu", "fp32"))
-    tiled._tiles = 2  # type: ignore[attr-defined]
+def test_memory_is_estimated_before_the_first_frame(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = [Frame(index, picture) for index, picture in enumerate(pictures(512, 384))]
-    one, other = (engine.synthesize(engine.prepare(*frames), 0.5) for engine in (whole, tiled))
-    assert other.shape == one.shape
-    assert np.abs(one - other).mean() < 0.02
+    for free, pieces in ((None, 1), (10**12, 1), (60 * 2**20, 2), (1, 8)):
+        told: list[str] = []
+        engine = create("rife", Settings(str(files / "4.6.pkl"), "cpu", "fp32", tell=told.append))
+        monkeypatch.setattr("core.engines.network.free_memory", lambda device, free=free: free)
+        engine.prepare(*frames)
+        assert engine._parts[0].tiles == pieces  # type: ignore[attr-defined]
+        assert len(told) == {1: 0, 2: 1, 8: 3}[pieces]
+        if pieces == 2:
+            assert told == [
+                "512x384 takes about 0.1 GB on cpu, where 0.1 GB are free: the network works in 2x2 pieces, with the "
+                "same result."
+            ]
+
+
+@pytest.mark.parametrize(
+    ("name", "tiles"),
+    [("3.6", 2), ("4.0", 2), ("4.6", 3), ("4.25", 2), ("superslomo", 2), ("superslomo_light", 2), ("dain", 2)],
+)
+def test_pieces_give_what_the_whole_gives(files: Path, name: str, tiles: int) -> None:
+    # so large that no piece, with what is around it, is the whole
+    engine = create(engine_of(name), Settings(str(files / f"{name}.pkl"), "cpu", "fp32"))
+    size = (640, 96) if name.startswith("superslomo") else (256, 128) if name == "dain" else (512, 384)
+    frames = [Frame(index, picture) for index, picture in enumerate(pictures(*size))]
+    whole = engine.synthesize(engine.prepare(*frames), 0.5)
+    for part in engine._parts:  # type: ignore[attr-defined]
+        part.tiles = tiles
+    pieces = engine.synthesize(engine.prepare(*frames), 0.5)
+    assert np.abs(whole - pieces).max() < 1 / 255
+
+
+def test_pieces_do_not_see_the_whole() -> None:
+    seen: list[tuple[int, int]] = []
+    average = torch.nn.AvgPool2d(9, 1, 4, count_include_pad=False)
+
+    def part(x: torch.Tensor) -> torch.Tensor:
+        seen.append((x.shape[-2], x.shape[-1]))
+        return F.interpolate(average(x), scale_factor=2, mode="nearest")
+
+    image = torch.rand(1, 2, 70, 101)
+    made = in_tiles(part, [image], 3, 4, 8, grown=2)
+    assert torch.allclose(made, F.interpolate(average(image), scale_factor=2, mode="nearest"), atol=1e-6)
+    assert len(seen) == 9
+    assert max(height for height, _ in seen) <= 24 + 2 * 8
 
 
 def test_alpha_of_dain(files: Path) -> None:

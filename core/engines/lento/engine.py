@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...messages import InputError
 from ...networks.checkpoints import Checkpoint, open_checkpoint
 from ...networks.lento import FRAME_OF, MOVED, Choice, Chooser, at_full_size, candidates_at, choice, composed
+from ...networks.lento_pure import PureLento, PureState
 from ..base import EngineInfo, Frame, Pixels, Settings
 from ..motion import Pair, full, full_motion, motion_of, warped
 from ..network import NetworkEngine, pixels_of
@@ -21,13 +24,18 @@ from ..splat import grid
 from .candidates import Candidates, candidates
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "lento.safetensors"
+SUMS = WEIGHTS.with_name("SHA256SUMS")
+"""As the program sha256sum writes and checks it."""
 
 
 @dataclass
 class _State:
-    pair: Pair
+    pair: Pair | None
+    """The classical motion; None where the network finds it."""
     images: tuple[Tensor, Tensor] | None
-    """Both frames on a GPU."""
+    """Both frames as tensors, where the frame is not composed on the processor."""
+    size: tuple[int, int]
+    found: PureState | None = None
 
 
 class Lento(NetworkEngine):
@@ -37,30 +45,62 @@ class Lento(NetworkEngine):
         "lento", "GPL-3.0-or-later", "core/engines/lento, trained by core/train (docs/model-card.md)",
         ("cuda", "mps", "xpu", "cpu"), ("fp16", "bf16", "fp32"),
     )  # fmt: skip
-    module: Chooser
+    bytes_per_pixel = (200, 200)
+    module: Chooser | PureLento
 
     def _checkpoint(self, settings: Settings) -> Checkpoint:
-        return super()._checkpoint(settings) if settings.weights else open_checkpoint(WEIGHTS)
+        return super()._checkpoint(settings) if settings.weights else bundled()
 
     def prepare_pair(self, a: Frame, b: Frame) -> _State:
         """Motion both ways."""
-        images = None if self._device.type == "cpu" else (self.tensor(a), self.tensor(b))
-        return _State(motion_of(a.pixels, b.pixels), images)
+        size = a.pixels.shape[:2]
+        if isinstance(self.module, PureLento):
+            images = (self.tensor(a), self.tensor(b))
+            first, second = (image[:, :3].clamp(0, 1).to(self.dtype) for image in images)
+            return _State(None, images, size, self.module.prepare(first, second))
+        images_there = None if self._device.type == "cpu" else (self.tensor(a), self.tensor(b))
+        return _State(motion_of(a.pixels, b.pixels), images_there, size)
 
     def at(self, state: _State, t: float) -> Pixels:
         """The frame at `t`."""
-        found = candidates(state.pair, t)
-        how = self._choice(found, t)
-        height, width = state.pair.a.shape[:2]
-        if state.images is None:
-            return composed_on_cpu(state.pair.a, state.pair.b, how)
-        how = at_full_size(how, (height, width))
+        height, width = state.size
+        if isinstance(self.module, PureLento):
+            assert state.found is not None
+            how = self.module.at(state.found, self.time(t))
+            # of the padded frames, whose half is whole
+            how = at_full_size(how, (2 * how.flows.shape[-2], 2 * how.flows.shape[-1]))
+            how = Choice(how.weights[..., :height, :width], how.flows[..., :height, :width])
+        else:
+            assert state.pair is not None
+            how = self._choice(candidates(state.pair, t), t)
+            if state.images is None:
+                return composed_on_cpu(state.pair.a, state.pair.b, how)
+            how = at_full_size(how, (height, width))
+        assert state.images is not None
         return pixels_of(composed(candidates_at(state.images, how.flows), how.weights), width, height)
 
     def _choice(self, found: Candidates, t: float) -> Choice:
         changes = self.module(features_of(found, self.dtype, self._device))
         logs, motions = (_planes(part).to(self._device) for part in (found.logs, np.dstack(found.motions)))
         return choice(logs, motions, changes, self.time(t))
+
+
+def bundled() -> Checkpoint:
+    """The network that comes with Lento.
+
+    Raises InputError where its file is missing or is not the one that came.
+    """
+    try:
+        known = SUMS.read_text(encoding="ascii").split()[0]
+        found = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    except (OSError, IndexError) as error:
+        raise InputError(f"The bundled network {WEIGHTS} cannot be read ({error}): install Lento again.") from error
+    if found != known:
+        raise InputError(
+            f"The bundled network {WEIGHTS} is not the one that came with Lento (its SHA-256 is {found[:12]}..., not "
+            f"{known[:12]}...): install Lento again, or name the file as weights to use it as it is."
+        )
+    return open_checkpoint(WEIGHTS)
 
 
 def features_of(found: Candidates, dtype: torch.dtype, device: torch.device) -> Tensor:

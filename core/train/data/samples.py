@@ -40,6 +40,7 @@ class Batch:
     seen: Tensor
     """(B, 2, H, W): where they are known, and the point is seen there."""
     features: Tensor
+    """This and what follows: empty where the recipe is without the classical motion."""
     logs: Tensor
     motions: Tensor
 
@@ -59,6 +60,10 @@ class Recipe:
     size: int = SIZE
     drawn: float = DRAWN
     seed: int = 0
+    device: str = "cpu"
+    """Where scenes are drawn."""
+    classical: bool = True
+    """Whether samples bring the classical motion along, which is found on the CPU."""
 
 
 class Samples:
@@ -71,26 +76,29 @@ class Samples:
         self._block = -1
 
     def batch(self, step: int) -> Batch:
-        """The batch of that step, on the CPU."""
+        """The batch of that step."""
         recipe = self.recipe
-        cpu = torch.device("cpu")
+        device = torch.device(recipe.device)
         if step // BLOCK != self._block:
             self._block = step // BLOCK
-            dice = Dice(recipe.seed * 1_000_003 + self._block, cpu)
+            dice = Dice(recipe.seed * 1_000_003 + self._block, device)
             self._bank = Bank(dice, int(recipe.size * 1.6), self._surfaces(dice))
         assert self._bank is not None
-        dice = Dice((recipe.seed + 1) * 1_000_003 + step, cpu)
+        dice = Dice((recipe.seed + 1) * 1_000_003 + step, device)
         drawn = recipe.batch if self._runs is None else round(recipe.batch * recipe.drawn)
         parts = [self._drawn(dice, drawn)] if drawn else []
         parts += [self._real(dice) for _ in range(recipe.batch - drawn)]
         first, last, middle, t, flows, seen = (torch.cat(part) for part in zip(*parts, strict=True))
+        if not recipe.classical:
+            nothing = torch.zeros(0, 0, 0, 0, device=device)
+            return Batch(first, last, middle, t, flows, seen, nothing, nothing, nothing)
         return Batch(first, last, middle, t, flows, seen, *_classical(first, last, t))
 
     def _surfaces(self, dice: Dice) -> Tensor | None:
         if self._runs is None:
             return None
         chosen = [self._runs[dice.number(0, len(self._runs)), 0] for _ in range(48)]
-        return torch.from_numpy(np.stack(chosen)).permute(0, 3, 1, 2).float() / 255
+        return torch.from_numpy(np.stack(chosen)).to(dice.device).permute(0, 3, 1, 2).float() / 255
 
     def _drawn(self, dice: Dice, count: int) -> tuple[Tensor, ...]:
         assert self._bank is not None
@@ -107,15 +115,16 @@ class Samples:
         numbers = [begin, begin + between, begin + gap]
         top, left = dice.number(0, SIDE - size + 1), dice.number(0, SIDE - size + 1)
         run = self._runs[dice.number(0, len(self._runs))][numbers, top : top + size, left : left + size]
-        frames = torch.from_numpy(np.ascontiguousarray(run)).permute(0, 3, 1, 2).float() / 255
+        frames = torch.from_numpy(np.ascontiguousarray(run)).to(dice.device).permute(0, 3, 1, 2).float() / 255
         t = between / gap
         if dice.chance(0.5):
             frames, t = frames.flip(0), 1 - t
         if dice.chance(0.5):
             frames = frames.flip(-1)
         frames = torch.rot90(frames, dice.number(0, 4), (-2, -1))
-        unknown = torch.zeros(1, 4, size, size)
-        return frames[:1], frames[2:], frames[1:2], torch.full((1, 1, 1, 1), t), unknown, unknown[:, :2]
+        unknown = torch.zeros(1, 4, size, size, device=dice.device)
+        time = torch.full((1, 1, 1, 1), t, device=dice.device)
+        return frames[:1], frames[2:], frames[1:2], time, unknown, unknown[:, :2]
 
 
 def _classical(first: Tensor, last: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -130,7 +139,7 @@ def _classical(first: Tensor, last: Tensor, t: Tensor) -> tuple[Tensor, Tensor, 
 
 
 def _pixels(image: Tensor) -> NDArray[np.float32]:
-    return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+    return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
 
 
 class _Stream(IterableDataset[Batch]):

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bundled network: its file, its cost, and what it makes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from core.engines import Engine, Frame, Pixels, Settings, create
+from core.engines.lento import engine as bundle
+from core.engines.lento.candidates import candidates
+from core.engines.motion import motion_of
+from core.messages import InputError
+from core.networks.checkpoints import open_checkpoint
+from core.networks.lento import Chooser, at_full_size, candidates_at, choice, composed
+from core.train.data.scenes import Scene, scenes
+from core.train.data.textures import Bank, Dice
+
+
+def lento(weights: str = "", precision: str = "fp32") -> Engine:
+    return create("lento", Settings(weights, "cpu", precision))
+
+
+def pixels(image: torch.Tensor) -> Pixels:
+    return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+
+
+def made(engine: Engine, first: Pixels, last: Pixels, t: float, number: int = 0) -> Pixels:
+    return engine.synthesize(engine.prepare(Frame(2 * number, first), Frame(2 * number + 1, last)), t)
+
+
+def psnr(one: Pixels, other: Pixels) -> float:
+    return float(10 * np.log10(1 / np.mean((one - other) ** 2)))
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    dice = Dice(4, torch.device("cpu"))
+    return scenes(dice, Bank(dice, 204, None, 24), 6, 128)
+
+
+def test_the_file_is_small_and_the_network_cheap() -> None:
+    checkpoint = open_checkpoint(bundle.WEIGHTS)
+    assert checkpoint.any_time
+    assert checkpoint.licence == "GPL-3.0-or-later"
+    assert bundle.WEIGHTS.stat().st_size < 16 * 2**20
+    assert checkpoint.parameters() < 6_000_000
+    per_pair, per_frame = checkpoint.multiply_adds()
+    assert per_pair < 40e9
+    assert 1e9 < per_frame < 12e9
+
+
+def test_another_file_in_its_place_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytearray(bundle.WEIGHTS.read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "lento.safetensors").write_bytes(data)
+    monkeypatch.setattr(bundle, "WEIGHTS", tmp_path / "lento.safetensors")
+    with pytest.raises(InputError, match="is not the one that came with Lento .*install Lento again"):
+        lento()
+    monkeypatch.setattr(bundle, "WEIGHTS", tmp_path / "gone.safetensors")
+    with pytest.raises(InputError, match="gone.safetensors cannot be read"):
+        lento()
+
+
+def test_untrained_it_is_the_classical_engine(tmp_path: Path, scene: Scene) -> None:
+    tensors = {name: value.contiguous() for name, value in Chooser().state_dict().items()}
+    save_file(tensors, tmp_path / "new.safetensors")
+    first, last = pixels(scene.first[0]), pixels(scene.last[0])
+    ours = made(lento(os.fspath(tmp_path / "new.safetensors")), first, last, 0.5)
+    assert psnr(ours, made(create("flow"), first, last, 0.5)) > 38
+
+
+def test_better_than_the_classical_engine(scene: Scene) -> None:
+    gains = []
+    for index in range(len(scene.t)):
+        ends, t = (pixels(scene.first[index]), pixels(scene.last[index])), float(scene.t[index])
+        truth = pixels(scene.middle[index])
+        ours, classical = (made(create(name), *ends, t, index) for name in ("lento", "flow"))
+        gains.append(psnr(ours, truth) - psnr(classical, truth))
+    assert np.mean(gains) > 0
+
+
+def test_the_ends_may_be_exchanged(scene: Scene) -> None:
+    engine = lento()
+    for index in range(3):
+        first, last, t = pixels(scene.first[index]), pixels(scene.last[index]), float(scene.t[index])
+        truth = pixels(scene.middle[index])
+        there, back = made(engine, first, last, t, 2 * index), made(engine, last, first, 1 - t, 2 * index + 1)
+        assert abs(psnr(there, truth) - psnr(back, truth)) < 0.5
+
+
+@pytest.mark.parametrize("size", [(128, 128), (97, 131), (33, 40), (5, 7)])
+def test_any_size_with_alpha(scene: Scene, size: tuple[int, int]) -> None:
+    height, width = size
+    whole = [pixels(torch.nn.functional.interpolate(one[:1], (height, width))[0]) for one in (scene.first, scene.last)]
+    opaque = np.ones((height, width, 1), np.float32)
+    ends = [
+        np.dstack([picture, opaque * share]).astype(np.float32)
+        for picture, share in zip(whole, (0.25, 0.75), strict=True)
+    ]
+    result = made(lento(), ends[0], ends[1], 0.5)
+    assert result.shape == (height, width, 4)
+    assert 0.24 < result[..., 3].min() <= result[..., 3].max() < 0.76
+    plain = made(lento(), whole[0], whole[1], 0.5)
+    assert np.abs(result[..., :3] - plain).max() < 1e-5
+
+
+def test_where_nothing_moves_nothing_happens(scene: Scene) -> None:
+    still = pixels(scene.first[0])
+    noisy = (still + 0.002 * np.random.default_rng(0).standard_normal(still.shape)).astype(np.float32)
+    assert psnr(made(lento(), still, noisy, 0.5), still) > 50
+
+
+def test_both_ways_to_compose_agree(scene: Scene) -> None:
+    """The processor's, by OpenCV, and the one that training and GPUs use."""
+    first, last = pixels(scene.first[1]), pixels(scene.last[1])
+    found = candidates(motion_of(first, last), 0.3)
+    network = open_checkpoint(bundle.WEIGHTS).load()
+    with torch.inference_mode():
+        changes = network(bundle.features_of(found, torch.float32, torch.device("cpu")))
+        logs, motions = (
+            torch.from_numpy(part).permute(2, 0, 1)[None] for part in (found.logs, np.dstack(found.motions))
+        )
+        how = choice(logs, motions, changes, torch.full((1, 1, 1, 1), 0.3))
+        large = at_full_size(how, (128, 128))
+        slow = composed(candidates_at((scene.first[1:2], scene.last[1:2]), large.flows), large.weights)
+    quick = bundle.composed_on_cpu(first, last, how)
+    assert np.abs(pixels(slow[0]) - quick).max() < 0.1 / 255
+
+
+def test_half_precision_is_near(scene: Scene) -> None:
+    for index in range(3):
+        ends, truth = (pixels(scene.first[index]), pixels(scene.last[index])), pixels(scene.middle[index])
+        full, half = (made(lento(precision=precision), *ends, 0.5) for precision in ("fp32", "bf16"))
+        assert abs(psnr(full, truth) - psnr(half, truth)) < 0.05
+
+
+def test_the_same_pair_gives_the_same_bytes(scene: Scene) -> None:
+    engine, first, last = lento(), pixels(scene.first[0]), pixels(scene.last[0])
+    one = made(engine, first, last, 0.4, 0)
+    made(engine, last, first, 0.7, 1)
+    assert np.array_equal(made(engine, first, last, 0.4, 2), one)
