@@ -22,7 +22,7 @@ from ..engines.network import DTYPES
 from ..messages import InputError
 from . import losses
 from .data.samples import Batch, Recipe, stream
-from .students import STUDENTS
+from .students import STUDENTS, Made
 
 STATE = "training.pt"
 WEIGHTS = "weights.safetensors"
@@ -38,7 +38,9 @@ TERMS = {
 }
 """Weights of the terms; Charbonnier's and the warping's are relative to the classical engine's on the same sample."""
 PARTS = 4
-"""Quarters of a batch, one step each: more steps and the same pictures."""
+"""Steps that a batch is learned from, with a part of its samples each."""
+MARGIN = 1 / 16
+"""Share of a side, at every edge, that is not judged: what is beyond it is missing from samples, not from frames."""
 STEADY = 0.01
 """Error in 0..1 below which a sample counts the less: else those that hardly move would outweigh all others."""
 EVERY = 5.0
@@ -121,6 +123,7 @@ class Trainer:
         half = self.plan.precision != "fp32"
         with torch.autocast(self.device.type, DTYPES[self.plan.precision]) if half else contextlib.nullcontext():
             made = self.student.make(self.network, batch)
+        made, batch = _inner(made, batch)
         truth = batch.middle
         with torch.no_grad():
             least = losses.charbonnier(made.simple, truth) + STEADY
@@ -167,17 +170,22 @@ class Trainer:
         self.step = state["step"]
 
 
-def quarters(batch: Batch) -> Iterator[Batch]:
-    """The quarters of a batch's pictures."""
-    for down in range(2):
-        for across in range(2):
-            cut = {}
-            for field in fields(batch):
-                value = getattr(batch, field.name)
-                height, width = value.shape[-2] // 2, value.shape[-1] // 2
-                piece = value[..., down * height : (down + 1) * height, across * width : (across + 1) * width]
-                cut[field.name] = value if field.name == "t" else piece.contiguous()
-            yield Batch(**cut)
+def parts_of(batch: Batch) -> Iterator[Batch]:
+    """The batch's samples in PARTS batches."""
+    for first in range(min(PARTS, len(batch.t))):
+        yield Batch(*(getattr(batch, field.name)[first::PARTS] for field in fields(batch)))
+
+
+def _inner(made: Made, batch: Batch) -> tuple[Made, Batch]:
+    """Both without what is near the edges."""
+    edge = round(batch.middle.shape[-1] * MARGIN)
+
+    def cut(image: Tensor) -> Tensor:
+        return image[..., edge : image.shape[-2] - edge, edge : image.shape[-1] - edge]
+
+    candidates = [cut(one) for one in made.candidates]
+    inner = Made(cut(made.frame), candidates, cut(made.weights), cut(made.flows), made.rough, cut(made.simple))
+    return inner, replace(batch, middle=cut(batch.middle), flows=cut(batch.flows), seen=cut(batch.seen))
 
 
 def _aside(path: Path, write: Callable[[Path], None]) -> None:
@@ -192,7 +200,7 @@ def run(plan: Plan, recipe: Recipe, resume: Path | None) -> Trainer:
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(plan)
     recipe = replace(recipe, classical=trainer.student.classical)
-    parts = PARTS if trainer.student.parts else 1
+    parts = min(PARTS, recipe.batch) if trainer.student.parts else 1
     if resume is not None:
         trainer.load(resume)
     began = told = kept = time.monotonic()
@@ -200,7 +208,7 @@ def run(plan: Plan, recipe: Recipe, resume: Path | None) -> Trainer:
     count = 0
     with open(folder / LOG, "a", encoding="utf-8") as log:
         for batch in stream(recipe, trainer.step // parts, plan.workers):
-            for part in quarters(batch) if trainer.student.parts else [batch]:
+            for part in parts_of(batch) if trainer.student.parts else [batch]:
                 for name, value in trainer.learn(part).items():
                     sums[name] = sums.get(name, 0.0) + value
                 count += 1

@@ -39,7 +39,7 @@ class Student:
     classical: bool
     """Whether it stands on the classical motion, which samples then bring along."""
     parts: bool
-    """Whether the quarters of a sample are steps of their own: it has no use for more surroundings."""
+    """Whether a batch is learned from in several steps: it is cheap to compute, next to its samples."""
     make: Callable[[nn.Module, Batch], Made]
 
 

@@ -17,7 +17,7 @@ from core.train import losses
 from core.train.data.footage import RUN, SIDE, runs_of
 from core.train.data.samples import Recipe, Samples
 from core.train.pictures import plot, preview
-from core.train.run import LOG, STATE, WEIGHTS, Plan, Trainer, quarters, run
+from core.train.run import LOG, STATE, WEIGHTS, Plan, Trainer, parts_of, run
 from core.train.students import STUDENTS
 from scripts.clips import write_clip
 
@@ -64,19 +64,19 @@ def test_a_run_leaves_what_going_on_needs(tmp_path: Path) -> None:
 def test_training_goes_on_exactly(tmp_path: Path) -> None:
     recipe, plan = Recipe(batch=2, size=64), Plan(str(tmp_path), steps=40, warmup=2)
     samples = Samples(recipe)
-    batches = [quarter for step in range(3) for quarter in quarters(samples.batch(step))]
+    batches = [part for step in range(3) for part in parts_of(samples.batch(step))]
     torch.manual_seed(0)
     whole = Trainer(plan)
     for batch in batches:
         whole.learn(batch)
     torch.manual_seed(0)
     first = Trainer(plan)
-    for batch in batches[:8]:
+    for batch in batches[:4]:
         first.learn(batch)
     first.save(tmp_path, recipe)
     rest = Trainer(plan)
     rest.load(tmp_path / STATE)
-    for batch in batches[8:]:
+    for batch in batches[4:]:
         rest.learn(batch)
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, rest.network.state_dict()[name]), name
