@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
-from .job import ENGINES, NETWORKS, Job, options
+from .job import ENGINES, NEED_WEIGHTS, NETWORKS, Job, options
 from .messages import (
     Cancelled,
     Done,
@@ -303,11 +303,14 @@ def _print_engines(arguments: argparse.Namespace) -> int:
 
 
 def _missing(engine_id: str) -> str:
-    """What the engine cannot run without, beside weights that are named when it is started; empty where it can."""
+    """What the engine cannot run without; empty where it can."""
     if engine_id not in NETWORKS:
         return ""
     lacking = [name for name in ("torch", "safetensors") if find_spec(name) is None]
-    return f"{' and '.join(lacking)} in {sys.executable}" if lacking else ""
+    missing = [f"{' and '.join(lacking)} in {sys.executable}"] if lacking else []
+    if engine_id in NEED_WEIGHTS:
+        missing.append("its checkpoint, to be named as weights")
+    return "; ".join(missing)
 
 
 def _cancel_on_signals() -> threading.Event:
