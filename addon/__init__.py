@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 
-from . import command_line, curve_icon, job_runner, jobs, keymap, operators, preferences, timeline, ui
+from . import availability, command_line, curve_icon, job_runner, jobs, keymap, operators, preferences, timeline, ui
 
 classes = (*preferences.classes, *operators.classes, *ui.classes)
 
@@ -58,6 +58,7 @@ def unregister() -> None:
     """Leave nothing behind, no worker either."""
     job_runner.kill_all()
     curve_icon.unregister()
+    availability.forget()
     jobs.running.clear()
     command_line.unregister()
     keymap.unregister()

@@ -30,6 +30,18 @@ GRACE = 5.0
 _alive: set[Worker] = set()
 
 
+def ask(command: Sequence[str], folder: Path, seconds: float) -> str:
+    """What a short command prints. Waits for it, so it is for threads.
+
+    Raises OSError and subprocess.SubprocessError where it does not start, fails or takes longer than that.
+    """
+    done = subprocess.run(
+        command, cwd=folder, env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, timeout=seconds, check=True, text=True, encoding="utf-8", **_own_group(),
+    )  # fmt: skip
+    return done.stdout
+
+
 class Worker:
     """One run of `python -m core run`."""
 

@@ -8,8 +8,21 @@ from typing import Any
 
 import bpy
 
+from ..core.job import ENGINES
 from ..core.messages import InputError
-from . import compat, curve_icon, jobs, options, prerender, selection, time_options, timeline
+from . import (
+    availability,
+    compat,
+    curve_icon,
+    environment,
+    jobs,
+    options,
+    preferences,
+    prerender,
+    selection,
+    time_options,
+    timeline,
+)
 from .operators import LENTO_OT_cancel, LENTO_OT_restore, LENTO_OT_slow_motion, LENTO_OT_until_playhead
 
 LINE = 44
@@ -50,6 +63,9 @@ class LENTO_PT_slow_motion(bpy.types.Panel):
                 continue
             if name == "ramp" and scene.lento.ease == "none":
                 continue
+            if name == "engine":
+                _draw_engine(column, context, scene)
+                continue
             column.prop(scene.lento, name)
             if name == "time" and scene.lento.time == "curve" and strip is not None:
                 row = column.row()
@@ -59,6 +75,46 @@ class LENTO_PT_slow_motion(bpy.types.Panel):
                 column.operator(LENTO_OT_until_playhead.bl_idname, icon="NEXT_KEYFRAME")
         if strip is not None and timeline.PROVENANCE in strip:
             layout.operator(LENTO_OT_restore.bl_idname, icon="LOOP_BACK")
+
+
+def _draw_engine(column: Any, context: Any, scene: Any) -> None:
+    """The choice among engines that can run, and what the chosen one needs where it cannot."""
+    chosen = next(choice for choice in ENGINES if choice.id == scene.lento.engine)
+    row = column.split(factor=0.4)
+    label = row.row()
+    label.alignment = "RIGHT"
+    label.label(text="Engine")
+    row.menu(LENTO_MT_engines.bl_idname, text=chosen.label)
+    lacks = lacking(context, scene, chosen.id)
+    if lacks:
+        column.label(text=f"It needs {lacks}", icon="ERROR")
+
+
+def lacking(context: Any, scene: Any, engine: str) -> str:
+    """What the engine cannot run without; empty where it can, or where nobody knows."""
+    try:
+        python = environment.find(preferences.worker_python(context), preferences.user_folder())
+    except InputError:
+        return ""  # the button says so when it is pressed
+    return availability.lacking(python.path, engine, scene.lento.weights) or ""
+
+
+class LENTO_MT_engines(bpy.types.Menu):
+    """Engines that can run; of the others, what they need."""
+
+    bl_label = "Engine"
+
+    def draw(self, context: Any) -> None:
+        """Only reads."""
+        scene = compat.editing_scene(context)
+        lacks = {choice.id: lacking(context, scene, choice.id) for choice in ENGINES}
+        for choice in ENGINES:
+            if not lacks[choice.id]:
+                self.layout.prop_enum(scene.lento, "engine", choice.id)
+        self.layout.separator()
+        for choice in ENGINES:
+            if lacks[choice.id]:
+                self.layout.label(text=f"{choice.label} needs {lacks[choice.id]}")
 
 
 def _draw_job(layout: Any, job: jobs.Running) -> None:
@@ -97,4 +153,4 @@ def draw_menu(self: Any, context: Any) -> None:
     self.layout.operator(LENTO_OT_slow_motion.bl_idname)
 
 
-classes = (LENTO_PT_slow_motion,)
+classes = (LENTO_MT_engines, LENTO_PT_slow_motion)

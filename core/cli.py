@@ -289,28 +289,31 @@ def _print_checkpoint(path: str, as_json: bool) -> int:
 def _print_engines(arguments: argparse.Namespace) -> int:
     if arguments.weights:
         return _print_checkpoint(arguments.weights, arguments.json)
-    listed = [
-        {"id": choice.id, "label": choice.label, "help": choice.help, "missing": _missing(choice.id)}
-        for choice in ENGINES
-    ]
+    lacks = {choice.id: _lacks(choice.id) for choice in ENGINES}
     if arguments.json:
+        listed = [
+            {"id": choice.id, "label": choice.label, "help": choice.help, "lacks": lacks[choice.id]}
+            for choice in ENGINES
+        ]
         print(json.dumps(listed, indent=1))
-    else:
-        for engine in listed:
-            lack = f" (missing: {engine['missing']})" if engine["missing"] else ""
-            print(f"{engine['id']:17} {engine['help']}{lack}")
+        return ExitCode.DONE
+    for choice in ENGINES:
+        needed = [lacks[choice.id]] if lacks[choice.id] else []
+        needed += ["a checkpoint: --weights FILE"] if choice.id in NEED_WEIGHTS else []
+        print(f"{choice.id:17} {choice.help}{_missing(needed)}")
     return ExitCode.DONE
 
 
-def _missing(engine_id: str) -> str:
-    """What the engine cannot run without; empty where it can."""
+def _missing(needed: Sequence[str]) -> str:
+    return f" (missing: {'; '.join(needed)})" if needed else ""
+
+
+def _lacks(engine_id: str) -> str:
+    """What the engine cannot run without, beside a checkpoint; empty where it can."""
     if engine_id not in NETWORKS:
         return ""
     lacking = [name for name in ("torch", "safetensors") if find_spec(name) is None]
-    missing = [f"{' and '.join(lacking)} in {sys.executable}"] if lacking else []
-    if engine_id in NEED_WEIGHTS:
-        missing.append("its checkpoint, to be named as weights")
-    return "; ".join(missing)
+    return f"{' and '.join(lacking)} in {sys.executable}" if lacking else ""
 
 
 def _cancel_on_signals() -> threading.Event:
