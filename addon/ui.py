@@ -59,7 +59,8 @@ class LENTO_PT_slow_motion(bpy.types.Panel):
         for name in options.OPTIONS:
             if name in ONLY_FOR and scene.lento.time not in ONLY_FOR[name]:
                 continue
-            if not options.OPTIONS[name][1].is_for(scene.lento.engine):
+            # weights are shown always: engines that need some are offered when they are named
+            if name != "weights" and not options.OPTIONS[name][1].is_for(scene.lento.engine):
                 continue
             if name == "ramp" and scene.lento.ease == "none":
                 continue
@@ -102,6 +103,7 @@ def lacking(context: Any, scene: Any, engine: str) -> str:
 class LENTO_MT_engines(bpy.types.Menu):
     """Engines that can run; of the others, what they need."""
 
+    bl_idname = "LENTO_MT_engines"
     bl_label = "Engine"
 
     def draw(self, context: Any) -> None:

@@ -94,6 +94,6 @@ def test_every_file_names_its_licence() -> None:
         if (
             name
             and path.suffix in {".py", ".toml", ".txt", ".md", ".yaml", ".js", ""}
-            and path.name not in {"LICENSE", ".gitignore"}
+            and path.name not in {"LICENSE", ".gitignore", "SHA256SUMS"}
         ):
             assert "SPDX-License-Identifier: GPL-3.0-or-later" in path.read_text(encoding="utf-8")[:200], name

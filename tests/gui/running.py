@@ -183,6 +183,24 @@ def test_menus_and_search_offer_it() -> Steps:
     assert stage.layout() == SLOWED
 
 
+def test_engines_that_cannot_run_are_not_offered() -> Steps:
+    yield from stage.new_film("engines")
+    ui, film = stage.extension("ui"), stage.scene()
+    film.lento.weights = ""
+    film.lento.engine = "rife"
+    yield until(
+        lambda: ui.lacking(bpy.context, film, "flow") == "" and stage.extension("availability")._lacks, "an answer"
+    )
+    assert ui.lacking(bpy.context, film, "rife") == "a checkpoint, named as Weights"
+    yield from move(*middle(region()))
+    yield from picture("engine_panel")
+    on_screen(lambda: bpy.ops.wm.call_menu("INVOKE_DEFAULT", name="LENTO_MT_engines"))
+    yield ticks(5)
+    yield from picture("engine_menu")
+    yield from key("ESC")
+    film.lento.engine = "flow"
+
+
 def test_another_file_opened_while_a_job_runs() -> Steps:
     for name, leave in (
         ("open", lambda: bpy.ops.wm.read_homefile(app_template="Video_Editing")),
