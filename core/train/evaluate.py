@@ -35,6 +35,7 @@ FRAMES = {2: 400, 4: 300}
 """Fold -> frames at a clip's start that are used."""
 LEAST_SQUARE = 1e-3
 """Mean square error that stands for none at all: 78 dB."""
+SHEET = (400, 240)
 FAST = 50
 """Frames per second from which on a clip is used four-fold."""
 
@@ -49,6 +50,31 @@ class Score:
     psnr: float
     ssim: float
     error: float
+
+
+class Worst:
+    """The worst frames of an engine, one of a clip, to look at."""
+
+    def __init__(self, engine: str, most: int = 10) -> None:
+        self.engine, self._most = engine, most
+        self._rows: dict[str, tuple[float, str, list[Image]]] = {}
+
+    def add(self, psnr: float, name: str, images: list[Image]) -> None:
+        """A frame: the first end, what was made, the truth, the last end."""
+        clip = name.split()[0]
+        if clip not in self._rows or psnr < self._rows[clip][0]:
+            self._rows[clip] = (psnr, name, images)
+
+    def write(self, path: Path) -> None:
+        """A sheet, the worst one first; the fifth column is four times the difference."""
+        rows = []
+        for psnr, name, (first, made, truth, last) in sorted(self._rows.values(), key=lambda row: row[0])[: self._most]:
+            gap = np.clip(np.abs(made.astype(np.int16) - truth) * 4, 0, 255).astype(np.uint8)
+            small = [cv2.resize(one, SHEET, interpolation=cv2.INTER_AREA) for one in (first, made, truth, last, gap)]
+            row = np.hstack(small)
+            cv2.putText(row, f"{name}: {psnr:.1f} dB", (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (255, 255, 0))
+            rows.append(row)
+        path.write_bytes(cv2.imencode(".png", np.vstack(rows)[..., ::-1])[1].tobytes())
 
 
 @runtime_checkable
@@ -67,6 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", action="append", default=[], metavar="FILE", help="a checkpoint; may be repeated")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--clips", nargs="+", default=(), metavar="NAME", help="only these, without extension")
+    parser.add_argument("--worst", type=Path, metavar="FILE.png", help="a sheet of the last engine's ten worst frames")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every score there, too")
 
 
@@ -74,7 +101,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Print the tables."""
     chosen = arguments.engine or ([] if arguments.weights else ["blend", "flow", "lento"])
     engines = contestants(chosen, arguments.weights, arguments.precision)
-    report(arguments.footage, engines, arguments.clips, arguments.json)
+    worst = Worst(list(engines)[-1]) if arguments.worst else None
+    report(arguments.footage, engines, arguments.clips, arguments.json, worst)
+    if worst:
+        worst.write(arguments.worst)
 
 
 def contestants(engines: Sequence[str], checkpoints: Sequence[str], precision: str = "auto") -> dict[str, Engine]:
@@ -91,7 +121,11 @@ def contestants(engines: Sequence[str], checkpoints: Sequence[str], precision: s
 
 
 def report(
-    folder: Path, engines: dict[str, Engine], names: Sequence[str] = (), json_file: Path | None = None
+    folder: Path,
+    engines: dict[str, Engine],
+    names: Sequence[str] = (),
+    json_file: Path | None = None,
+    worst: Worst | None = None,
 ) -> list[Score]:
     """Print a table for each fold of the clips in `folder`, or of those named, and return every score."""
     clips = [clip for clip in sorted(folder.iterdir()) if not clip.name.startswith("alpha_")]
@@ -102,7 +136,7 @@ def report(
         print(f"{'clip':30}", *(f"{name[:22]:>22}" for name in engines))
         of_fold = []
         for clip in clips:
-            found = measured(clip, engines, fold)
+            found = measured(clip, engines, fold, worst)
             if found:
                 print(f"{clip.stem:30}", *(f"{_cells(score)}" for score in found), flush=True)
                 of_fold += found
@@ -127,7 +161,7 @@ def mean(scores: Sequence[Score]) -> Score:
     return Score("mean", scores[0].engine, scores[0].fold, psnr, ssim, error)
 
 
-def measured(clip: Path, engines: dict[str, Engine], fold: int) -> list[Score]:
+def measured(clip: Path, engines: dict[str, Engine], fold: int, worst: Worst | None = None) -> list[Score]:
     """The scores of every engine on a clip; none for what is no clip, or too slow for the fold."""
     try:
         with open_source(clip) as source:
@@ -141,7 +175,12 @@ def measured(clip: Path, engines: dict[str, Engine], fold: int) -> list[Score]:
     for name, engine in engines.items():
         if isinstance(engine, Forgetful):
             engine.forget()
-        results = [_compared(engine, group, number) for number, group in enumerate(groups)]
+        results = []
+        for number, group in enumerate(groups):
+            psnr, ssim, error, made = _compared(engine, group, number)
+            results.append((psnr, ssim, error))
+            if worst and worst.engine == name and fold == 2:
+                worst.add(psnr, f"{clip.stem} {number}", [group[0], made, group[1], group[2]])
         psnr, ssim, error = (float(np.mean([result[part] for result in results])) for part in (0, 1, 2))
         scores.append(Score(clip.stem, name, fold, psnr, ssim, error))
     return scores
@@ -175,8 +214,8 @@ def _scaled(image: Image) -> Image:
     return cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
 
 
-def _compared(engine: Engine, group: Sequence[Image], number: int) -> tuple[float, float, float]:
-    """Mean PSNR, SSIM and absolute error of the frames between the first and the last of group `number`."""
+def _compared(engine: Engine, group: Sequence[Image], number: int) -> tuple[float, float, float, Image]:
+    """Mean PSNR, SSIM and absolute error of the frames between the ends of group `number`, and the last of them."""
     encoding = Encoding()
     # every frame has a number of its own: engines keep what they made of a frame under it
     ends = [
@@ -191,7 +230,7 @@ def _compared(engine: Engine, group: Sequence[Image], number: int) -> tuple[floa
         psnrs.append(10 * np.log10(255.0**2 / max(float(np.mean(np.square(difference))), LEAST_SQUARE)))
         errors.append(np.abs(difference).mean())
         likenesses.append(likeness(made, group[index]))
-    return float(np.mean(psnrs)), float(np.mean(likenesses)), float(np.mean(errors))
+    return float(np.mean(psnrs)), float(np.mean(likenesses)), float(np.mean(errors)), made
 
 
 def likeness(one: Image, other: Image) -> float:
