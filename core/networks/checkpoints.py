@@ -134,7 +134,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         return Checkpoint(
             path, "lento", "Lento with learned motion", True, "GPL-3.0-or-later", tensors, lento_pure.PureLento
         )
-    if shapes.get("leave.weight", (0,))[0] == 4 * lento.OUT and "enter.0.weight" in shapes:
+    if shapes.get("leave.weight", (0,))[0] == 4 * lento.COUNT and "enter.0.weight" in shapes:
         return Checkpoint(path, "lento", "Lento", True, "GPL-3.0-or-later", tensors, lento.Chooser)
     some = ", ".join(sorted(shapes)[:NAMED])
     raise InputError(

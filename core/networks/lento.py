@@ -2,12 +2,11 @@
 """The bundled network: chooses, pixel by pixel, from candidates that motion brings to a timestep.
 
 A U-Net works at a quarter of the size on what is known at half of it, and says at half the size how much each of six
-candidates counts, and by how much the motion of the four moved ones is wrong. The frame is made at full size: the
-candidates, moved anew by the mended motion, weighed. Its last layer starts at zero, so that an untrained network is the
-classical engine, and where all candidates are equal it can do nothing.
+candidates counts. The frame is made of them at full size. The last layer starts at zero, so that an untrained network is
+the classical engine, and where all candidates are equal it can do nothing.
 
 The idea of weighing warped candidates is that of Niklaus and Liu, "Context-aware Synthesis" (CVPR 2018), and of Hu et
-al., "Many-to-many Splatting" (CVPR 2022); the mended flow that of Jiang et al., "Super SloMo" (CVPR 2018).
+al., "Many-to-many Splatting" (CVPR 2022).
 """
 
 from __future__ import annotations
@@ -28,8 +27,11 @@ WIDTHS = (32, 48, 64)
 """Channels at a quarter, an eighth and a sixteenth of the size."""
 MULTIPLE = 8
 """Of sides at half resolution."""
+DIFFERENCE_SCALE = 4.0
+"""Differences of candidates are small beside what they share: in the input they are this much larger."""
+MOTION_SCALE = 1 / 16
+"""What motion is multiplied with in the input."""
 SLOPE = 0.1
-OUT = COUNT + 2 * MOVED
 FRAME_OF = (0, 1, 0, 1)
 """Which frame a moved candidate is made of."""
 
@@ -39,7 +41,7 @@ def _conv(channels: int, out: int, stride: int = 1) -> nn.Sequential:
 
 
 class Chooser(nn.Module):
-    """(B, CHANNELS, h, w) -> changes of the logarithms (B, 6, h, w), and of the flows (B, 8, h, w) in pixels."""
+    """(B, CHANNELS, h, w) -> changes of the logarithms of the weights (B, 6, h, w)."""
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
@@ -49,7 +51,7 @@ class Chooser(nn.Module):
         self.down2 = nn.Sequential(_conv(two, three, 2), _conv(three, three), _conv(three, three))
         self.up1 = _conv(two + three, two)
         self.up2 = nn.Sequential(_conv(one + two, one), _conv(one, one))
-        self.leave = nn.Conv2d(one, 4 * OUT, 3, 1, 1)
+        self.leave = nn.Conv2d(one, 4 * COUNT, 3, 1, 1)
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, a=SLOPE)
@@ -57,7 +59,7 @@ class Chooser(nn.Module):
                 nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.leave.weight)
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Tensor) -> Tensor:
         """Sides may be anything; they are padded to multiples of 8."""
         height, width = features.shape[-2:]
         if height % MULTIPLE or width % MULTIPLE:
@@ -66,8 +68,7 @@ class Chooser(nn.Module):
         two = self.down1(one)
         x = self.up1(torch.cat([two, _doubled(self.down2(two))], dim=1))
         x = self.up2(torch.cat([one, _doubled(x)], dim=1))
-        out = F.pixel_shuffle(self.leave(x), 2)[..., :height, :width].float()
-        return out[:, :COUNT], out[:, COUNT:]
+        return F.pixel_shuffle(self.leave(x), 2)[..., :height, :width].float()
 
 
 def _doubled(x: Tensor) -> Tensor:
@@ -84,14 +85,14 @@ class Choice:
     """(B, 8, h, w): from the timestep's pixels to where each moved candidate reads its frame, x and y, in pixels."""
 
 
-def choice(logs: Tensor, motions: Tensor, changes: tuple[Tensor, Tensor], t: Tensor) -> Choice:
+def choice(logs: Tensor, motions: Tensor, changes: Tensor, t: Tensor) -> Choice:
     """What the network's output says, at half resolution, in fp32.
 
     `logs` (B, 6, h, w) and `motions` (B, 4, h, w) are those of the Candidates, `t` is (B, 1, 1, 1).
     """
     first, second = motions[:, :2], motions[:, 2:]
     flows = torch.cat([-t * first, (1 - t) * first, -t * second, (1 - t) * second], dim=1)
-    return Choice(torch.softmax(logs + changes[0], dim=1), flows + changes[1])
+    return Choice(torch.softmax(logs + changes, dim=1), flows)
 
 
 def at_full_size(how: Choice, size: tuple[int, int]) -> Choice:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .lento import CHANNELS, SLOPE, Choice, Chooser, choice
+from .lento import CHANNELS, DIFFERENCE_SCALE, MOTION_SCALE, SLOPE, Choice, Chooser, choice
 from .sampling import resized, warp
 
 FEATURES, WIDTH = 32, 64
@@ -29,7 +29,7 @@ COARSEST = 64
 SHRINK = 4
 """How much smaller than its picture a level's features are."""
 WINDOW = 11
-LOG_SCALE, MOTION_SCALE, DIFFERENCE_SCALE = 0.25, 1 / 16, 4.0
+LOG_SCALE = 0.25
 FILL = 1e-3
 
 

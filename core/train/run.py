@@ -43,6 +43,8 @@ MARGIN = 1 / 16
 """Share of a side, at every edge, that is not judged: what is beyond it is missing from samples, not from frames."""
 STEADY = 0.01
 """Error in 0..1 below which a sample counts the less: else those that hardly move would outweigh all others."""
+STILL = 1e-5
+"""Mean square error below which the logarithm's fall is of no interest: 50 dB."""
 EVERY = 5.0
 """Seconds between log lines."""
 
@@ -130,11 +132,11 @@ class Trainer:
             gain = losses.logarithmic(made.simple, truth) - losses.logarithmic(made.frame, truth)
         terms: dict[str, Callable[[], Tensor]] = {
             "charbonnier": lambda: losses.charbonnier(made.frame, truth) / least,
-            "logarithmic": lambda: losses.logarithmic(made.frame, truth, STEADY**2),
+            "logarithmic": lambda: losses.logarithmic(made.frame, truth, STILL),
             "census": lambda: losses.census(made.frame, truth),
             "gradients": lambda: losses.gradients(made.frame, truth),
             "motion": lambda: losses.motion(made.flows, made.weights, batch.flows, batch.seen),
-            "smoothness": lambda: losses.smoothness(made.rough),
+            "smoothness": lambda: losses.smoothness(made.rough) if made.rough is not None else least.new_zeros(1),
             "warping": lambda: losses.warping(made.candidates, made.weights, truth) / least,
         }
         return {name: terms[name]().mean() for name in self.plan.terms}, float(gain.mean()) * 10 / math.log(10)

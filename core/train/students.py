@@ -25,8 +25,8 @@ class Made:
     """(B, N, H, W): of the candidates."""
     flows: Tensor
     """(B, 2K, H, W): of the first K candidates, from the frame's pixels to the first end, the last one, and so on."""
-    rough: Tensor
-    """Flows whose steps between neighbours are to be small."""
+    rough: Tensor | None
+    """Flows whose steps between neighbours are to be small; None where none are learned."""
     simple: Tensor
     """The frame without anything learned, which the loss is relative to."""
 
@@ -49,10 +49,9 @@ def _chooser(network: nn.Module, batch: Batch) -> Made:
     how = at_full_size(choice(batch.logs, batch.motions, changes, batch.t), size)
     candidates = candidates_at(images, how.flows)
     with torch.no_grad():
-        nothing = (torch.zeros_like(changes[0]), torch.zeros_like(changes[1]))
-        before = at_full_size(choice(batch.logs, batch.motions, nothing, batch.t), size)
-        simple = composed(candidates_at(images, before.flows), before.weights)
-    return Made(composed(candidates, how.weights), candidates, how.weights, how.flows, changes[1], simple)
+        before = at_full_size(choice(batch.logs, batch.motions, torch.zeros_like(changes), batch.t), size)
+        simple = composed(candidates, before.weights)
+    return Made(composed(candidates, how.weights), candidates, how.weights, how.flows, None, simple)
 
 
 def _pure(network: nn.Module, batch: Batch) -> Made:

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...networks.lento import DIFFERENCE_SCALE, MOTION_SCALE
 from ..base import Pixels
 from ..motion import UNSEEN, Pair, grey_difference, hypotheses, likely, warped, window
 from ..splat import Flow, Map, grid
 
-LOG_SCALE, MOTION_SCALE = np.float32(1 / 4), np.float32(1 / 16)
-DIFFERENCE_SCALE = 4.0
+LOG_SCALE = np.float32(1 / 4)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def candidates(pair: Pair, t: float) -> Candidates:
         _difference(pair.small_a, a_forward),
         _difference(pair.small_b, pair.small_a),
         logs * LOG_SCALE,
-        *(motion * MOTION_SCALE for motion in found.motions),
+        *(motion * np.float32(MOTION_SCALE) for motion in found.motions),
         seen_a[..., None],
         seen_b[..., None],
         np.full((height, width, 1), t, np.float32),
