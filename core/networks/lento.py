@@ -2,8 +2,8 @@
 """The bundled network: chooses, pixel by pixel, from candidates that motion brings to a timestep.
 
 A U-Net works at a quarter of the size on what is known at half of it, and says at half the size how much each of six
-candidates counts. The frame is made of them at full size. The last layer starts at zero, so that an untrained network is
-the classical engine, and where all candidates are equal it can do nothing.
+candidates counts. The frame is made of them at full size. The last layer starts at zero, so that an untrained network
+is the classical engine, and where all candidates are equal it can do nothing.
 
 The idea of weighing warped candidates is that of Niklaus and Liu, "Context-aware Synthesis" (CVPR 2018), and of Hu et
 al., "Many-to-many Splatting" (CVPR 2022).
