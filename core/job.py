@@ -85,8 +85,8 @@ def options(cls: type) -> Iterator[tuple[Field[Any], Option]]:
 
 
 ENGINES = (
-    Choice("lento", "Lento", "The bundled network: needs PyTorch, and no GPU"),
     Choice("flow", "Optical Flow", "Classical motion estimation on the CPU: needs no model and no GPU"),
+    Choice("lento", "Lento", "The bundled network on that motion: needs PyTorch, and no GPU"),
     Choice("rife", "RIFE", "The network of Huang et al. 2022, 3.6 to 4.26: needs its checkpoint and PyTorch"),
     Choice("superslomo", "Super SloMo", "The network of Jiang et al. 2018: needs its checkpoint and PyTorch"),
     Choice("superslomo_light", "Super SloMo Light", "A light variant of that: needs a trained checkpoint and PyTorch"),
@@ -245,7 +245,7 @@ class Job:
         usual_maximum=Fraction(360),
     )
     sound: str = option("auto", label="Sound", help="What becomes of the sound over the range", choices=SOUNDS)
-    engine: str = option("lento", label="Engine", help="What makes the frames in between", choices=ENGINES)
+    engine: str = option("flow", label="Engine", help="What makes the frames in between", choices=ENGINES)
     weights: str = option(
         "",
         label="Weights",

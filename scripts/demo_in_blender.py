@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The demo's part that runs inside Blender: a clip on the timeline, a marked range, 4x, and a look at every pixel.
 
-    PYTHON-WITH-BPY -m scripts.demo_in_blender CLIP FOLDER [--seconds 1.5] [--factor 4] [--engine lento]
+    PYTHON-WITH-BPY -m scripts.demo_in_blender CLIP FOLDER [--seconds 1.5] [--factor 4] [--engine flow]
 
 Leaves FOLDER/demo.blend, its frames in FOLDER/lento/ and FOLDER/demo.json, which says where everything is.
 """
@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=1.5, help="length of the marked range")
     parser.add_argument("--factor", type=float, default=4.0)
-    parser.add_argument("--engine", default="lento")
+    parser.add_argument("--engine", default="flow")
     arguments = parser.parse_args()
     install_extension()
     arguments.folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import torch
+from safetensors.torch import save
 
 from ..engines.lento.engine import SUMS, WEIGHTS
 from ..messages import InputError
@@ -52,6 +53,9 @@ def main() -> int:
         command.add_argument("--draw-on", default="cpu", metavar="DEVICE", help="where scenes are drawn")
     shipping = commands.add_parser("ship", help="make a run's weights those that Lento brings")
     shipping.add_argument("weights", type=Path, metavar="FILE.safetensors")
+    shipping.add_argument(
+        "--strength", type=float, default=1, help="of the network's word against the classical weights"
+    )
     evaluate.add_arguments(commands.add_parser("evaluate", help="measure engines on clips"))
     arguments = parser.parse_args()
     try:
@@ -59,7 +63,7 @@ def main() -> int:
             evaluate.run(arguments)
             return 0
         if arguments.command == "ship":
-            _ship(arguments.weights)
+            _ship(arguments.weights, arguments.strength)
             return 0
         recipe = Recipe(
             arguments.footage,
@@ -81,12 +85,16 @@ def main() -> int:
     return 0
 
 
-def _ship(path: Path) -> None:
+def _ship(path: Path, strength: float) -> None:
     checkpoint = open_checkpoint(path)
     if checkpoint.network != "lento":
         raise InputError(f"{path} is {checkpoint.family}, not a network that `run` trained.")
     checkpoint.load()
-    data = path.read_bytes()
+    tensors = {name: value.clone() for name, value in checkpoint.tensors.items()}
+    for name in ("leave.weight", "leave.bias"):
+        if name in tensors:
+            tensors[name] *= strength
+    data = save(tensors)
     WEIGHTS.parent.mkdir(exist_ok=True)
     WEIGHTS.write_bytes(data)
     SUMS.write_text(f"{hashlib.sha256(data).hexdigest()}  {WEIGHTS.name}\n", encoding="ascii")

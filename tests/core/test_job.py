@@ -70,7 +70,7 @@ def test_json_there_and_back() -> None:
         ({"factor": "x"}, "factor: 'x' is not a number"),
         ({"factor": 2.5}, "factor: 2.5 is not a number"),
         ({"factor": "2000"}, "factor: 2000 is too large"),
-        ({"engine": "magic"}, "engine: 'magic' is not one of lento, flow"),
+        ({"engine": "magic"}, "engine: 'magic' is not one of flow, lento"),
         ({"device": "toaster"}, "device: 'toaster' is not one of auto"),
         ({"fps": 0}, "fps: "),
         ({"files": "x.png"}, "files: 'x.png' is not a list"),
