@@ -187,7 +187,7 @@ def test_text_for_people(clip: Path, tmp_path: Path) -> None:
         (["CLIP", "--range", "5", "6"], "slow motion needs at least 2"),
         (["CLIP", "--range", "9", "5"], "slow motion needs at least 2"),
         (["CLIP", "--factor", "0.005"], "factor: 1/200 is too small"),
-        (["CLIP", "--speed", "0:100%", "9:0%"], "never reaches the end of the range: its last speed is 0%"),
+        (["CLIP", "--speed", "0:100%", "9:0%"], "never reaches the end of the range, its last speed is 0%"),
         (["CLIP", "--speed", "3:100%"], "its times do not rise from 0"),
         (["CLIP", "--speed", "fast"], "'fast' is not a frame and a speed such as 24:50%"),
         (["CLIP", "--time", "curve"], "the time 'curve' needs the speeds"),
