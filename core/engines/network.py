@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..messages import InputError
 from ..networks.checkpoints import Checkpoint, open_checkpoint
+from ..networks.rife import IFNet
 from .base import EngineInfo, Frame, Pixels, Settings
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -89,7 +90,10 @@ class NetworkEngine:
         self.precision = precision_of(settings.precision, device)
         self.device, self._device, self.dtype = str(device), device, DTYPES[self.precision]
         self.settings = settings
-        module = self.checkpoint.load().to(device, self.dtype)
+        module = self.checkpoint.load()
+        if isinstance(module, IFNet):
+            module.fold()
+        module = module.to(device, self.dtype)
         self.module: nn.Module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._tensors: dict[int, Tensor] = {}
         self._parts = [part for part in self.module.modules() if hasattr(part, "tiles")]

@@ -103,6 +103,23 @@ def test_out_of_memory_is_met_in_steps(files: Path, monkeypatch: pytest.MonkeyPa
         engine.synthesize(engine.prepare(*frames), 0.5)
 
 
+def test_folding_changes_nothing() -> None:
+    torch.manual_seed(1)
+    pair = tuple(torch.from_numpy(np.ascontiguousarray(one.transpose(2, 0, 1)))[None] for one in pictures(128, 64))
+    network = rife.IFNet(LAYOUTS["4.6"]).eval()
+    for part in network.modules():
+        if isinstance(part, rife._Residual):
+            torch.nn.init.uniform_(part.beta, 0.5, 1.5)  # type: ignore[arg-type]
+    with torch.inference_mode():
+        plain = network(pair, (None, None), torch.full((1, 1, 1, 1), 0.5))
+    network.fold()
+    with torch.inference_mode():
+        folded = network(pair, (None, None), torch.full((1, 1, 1, 1), 0.5))
+    assert not any(name.endswith("beta") for name, _ in network.named_parameters())
+    assert torch.allclose(plain.flow, folded.flow, atol=1e-4)
+    assert torch.allclose(plain.mask, folded.mask, atol=1e-4)
+
+
 def test_memory_is_estimated_before_the_first_frame(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = [Frame(index, picture) for index, picture in enumerate(pictures(512, 384))]
     for free, pieces in ((None, 1), (10**12, 1), (60 * 2**20, 2), (1, 8)):
