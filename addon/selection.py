@@ -111,8 +111,8 @@ def marked_range(scene: Any, strip: Any, given: tuple[int, int] | None = None) -
         start, end, origin = left, right, "the whole strip"
     if end <= left or start >= right:
         raise InputError(
-            f"{_capital(origin)}, frames {start} to {end - 1}, lies outside of the strip {strip.name!r} (frames "
-            f"{left} to {right - 1}): mark a part of the strip."
+            f"{_capital(origin)}, frames {start} to {end - 1}: outside of the strip {strip.name!r}, which has the "
+            f"frames {left} to {right - 1}. Mark a part of the strip."
         )
     start, end = max(start, left), min(end, right)
     if end - start < 2:

@@ -213,6 +213,12 @@ def _job(arguments: argparse.Namespace, tell: Callable[[Record], None]) -> Job:
     # opened to know its length, and which files a sequence has
     with open_source(path, fps=arguments.fps, warn=lambda text: tell(Warning(text))) as source:
         start, end = arguments.range or (0, source.count)
+        for frame in (*arguments.cut_at, *arguments.no_cut_at):
+            if not 0 < frame < source.count:
+                raise InputError(
+                    f"Frame {frame} cannot begin a shot: {source.path} has the frames 0 to {source.count - 1}. Name "
+                    "frames of the source from 1 on."
+                )
         sounds = ((str(source.path), start / source.fps, source.fps),) if has_sound(source.path) else ()
         chosen = {field.name: getattr(arguments, field.name) for field, _ in options(Job)}
         if arguments.speed:

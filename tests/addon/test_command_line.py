@@ -34,7 +34,7 @@ def test_slows_and_saves(scene: Any, clips: Path, tmp_path: Path, capfd: Any) ->
     ("words", "sentence"),
     [
         (["--strip", "Absent"], "There is no strip named 'Absent'"),
-        (["--strip", "Clip", "--range", "90", "95"], "lies outside of the strip"),
+        (["--strip", "Clip", "--range", "90", "95"], "outside of the strip"),
         (["--strip", "Clip", "--factor", "0.002"], "factor: 1/500 is too small"),
         (["--strip", "Clip", "--factor", "much"], "'much' is not a number"),
         (["--strip", "Clip", "--engine", "magic"], "invalid choice"),

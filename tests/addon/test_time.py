@@ -246,6 +246,17 @@ def test_markers_named_cut_and_nocut(scene: Any, clips: Path) -> None:
     assert held == [(13, 13), (14, 14), (15, 14)]
 
 
+def test_markers_outside_of_the_strip(scene: Any, clips: Path) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    for frame in (100, 120):
+        scene.timeline_markers.new("far", frame=frame).select = True
+    refused(scene, "The two selected markers, frames 100 to 119: outside of the strip 'Clip'")
+    for marker in scene.timeline_markers:
+        marker.select, marker.name = False, "cut"  # a cut elsewhere is none of this strip's business
+    assert bpy.ops.lento.slow_motion(engine="blend", range=(11, 15), factor=2) == {"FINISHED"}
+    assert scene.sequence_editor.active_strip.elements[0].filename
+
+
 def test_smooth_in_a_scene_of_another_rate(scene: Any, clips: Path, flashing: Path) -> None:
     """24 fps in a scene of 60: as long as the movie plays, and every frame is of its own."""
     scene.render.fps = 60

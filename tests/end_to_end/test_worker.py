@@ -199,6 +199,8 @@ def test_text_for_people(clip: Path, tmp_path: Path) -> None:
         (["CLIP", "--factor", "fast"], "'fast' is not a number"),
         (["CLIP", "--factor", "nan"], "'nan' is not a number"),
         (["CLIP", "--engine", "magic"], "invalid choice: 'magic'"),
+        (["CLIP", "--cut-at", "12", "3000"], "Frame 3000 cannot begin a shot: "),
+        (["CLIP", "--no-cut-at", "-1"], "Frame -1 cannot begin a shot: "),
         (["CLIP", "--device", "toaster"], "invalid choice: 'toaster'"),
         (["/dev/null"], "/dev/null is no movie"),
         ([str(ROOT / "LICENSE")], "is no movie that can be read"),
