@@ -144,7 +144,7 @@ def test_range_outside_and_of_one_frame(scene: Any, clips: Path) -> None:
     add_movie(scene, clips / "clip.mp4")
     refused(scene, "outside of the strip 'Clip'", range=(100, 120))
     refused(scene, "covers one frame of the strip 'Clip'", range=(48, 120))
-    refused(scene, "covers one frame|lies outside", range=(20, 20))
+    refused(scene, "covers one frame|: outside", range=(20, 20))
     scene.use_preview_range = True
     scene.frame_preview_start, scene.frame_preview_end = 200, 220
     refused(scene, "The preview range, frames 200 to 220: outside")
