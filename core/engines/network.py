@@ -77,7 +77,7 @@ class Work:
 class NetworkEngine:
     """An engine around a network. Subclasses say what a pair and a moment are.
 
-    Where memory runs out, a picture is made in tiles from then on, and `settings.tell` is told.
+    Where memory runs out, the network works in pieces from then on, or with less detail, and `settings.tell` is told.
     """
 
     info: EngineInfo

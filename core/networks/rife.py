@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .sampling import resized, warp
-from .tiling import in_tiles, joined
+from .tiling import in_tiles
 
 Kind = Literal["3.6", "4.0", "4.6"]
 LARGE_SCALE = 2
@@ -231,7 +231,7 @@ class IFNet(nn.Module):
             return block(x, scale)
 
         def both(piece: Tensor) -> Tensor:
-            return joined(block(piece, scale))
+            return torch.cat(block(piece, scale), dim=1)
 
         made = in_tiles(both, [x], self.tiles, RADIUS, BLOCK_STRIDE, int(scale))
         return made[:, :4], made[:, 4:]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import torch
 from torch import Tensor
 
 
@@ -49,8 +48,3 @@ def spans(size: int, tiles: int, radius: int, multiple: int) -> Iterator[tuple[s
 
 def _times(part: slice, factor: int) -> slice:
     return slice(part.start * factor, part.stop * factor)
-
-
-def joined(parts: Sequence[Tensor]) -> Tensor:
-    """Several outputs as one, for `in_tiles`."""
-    return torch.cat(list(parts), dim=1)
