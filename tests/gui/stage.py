@@ -112,7 +112,7 @@ def worker_lives(job: Any) -> bool:
     try:
         with open(f"/proc/{job.worker._process.pid}/stat", encoding="utf-8") as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone before the file was opened, or before it was read
         return False
 
 
