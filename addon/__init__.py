@@ -7,9 +7,23 @@ from typing import Any
 
 import bpy
 
-from . import availability, command_line, curve_icon, job_runner, jobs, keymap, operators, preferences, timeline, ui
+from . import (
+    answers,
+    command_line,
+    curve_icon,
+    job_runner,
+    jobs,
+    keymap,
+    operators,
+    preferences,
+    setup,
+    setup_operators,
+    tasks,
+    timeline,
+    ui,
+)
 
-classes = (*preferences.classes, *operators.classes, *ui.classes)
+classes = (*preferences.classes, *operators.classes, *setup_operators.classes, *ui.classes)
 
 
 @bpy.app.handlers.persistent
@@ -58,7 +72,9 @@ def unregister() -> None:
     """Leave nothing behind, no worker either."""
     job_runner.kill_all()
     curve_icon.unregister()
-    availability.forget()
+    setup.unwatch()
+    tasks.forget()
+    answers.forget()
     jobs.running.clear()
     command_line.unregister()
     keymap.unregister()

@@ -13,7 +13,7 @@ import bpy
 
 from ..core.messages import ExitCode, Failure, InputError, describe
 from ..core.timing import parse_factor
-from . import compat, jobs, operators, options
+from . import compat, operators, options
 
 NAME = "lento"
 
@@ -80,7 +80,7 @@ def _run(arguments: argparse.Namespace) -> str:
     holders = {name: arguments if getattr(arguments, name) is not None else scene.lento for name in options.OPTIONS}
     gathered = operators.request(scene, arguments.strip, arguments.range, holders)
     job = operators.launch(context, gathered)
-    jobs.wait(job, lambda job: print(describe(job.progress) if job.progress else job.status, flush=True))
+    job.wait(lambda job: print(describe(job.progress) if job.progress else job.status, flush=True))
     for text in job.warnings:
         print(f"Warning: {text}", file=sys.stderr)
     told = operators.conclude(job)

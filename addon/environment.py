@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from dataclasses import dataclass
@@ -11,10 +12,10 @@ from pathlib import Path
 
 from ..core.messages import InputError
 
-MANUAL = Path(__file__).resolve().parent.parent / "docs" / "installation.md"
-"""The page on the worker's Python; the manual is part of the extension."""
 VARIABLE = "LENTO_PYTHON"
 FOLDER = "lento-env"
+MARKER = "lento.json"
+"""Written into an environment when it is complete; see core/environment/installer.py."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,53 @@ class WorkerPython:
     origin: str
 
 
-def find(preferred: str, user_folder: Path) -> WorkerPython:
-    """The worker's Python: the preference, else LENTO_PYTHON, else `lento-env` in the user's folder, else our own.
+@dataclass(frozen=True)
+class Environment:
+    """The environment that Lento makes, there or not."""
 
-    Raises InputError where a named one is not there, or none is left.
+    folder: Path
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.folder / "Scripts" / "python.exe" if os.name == "nt" else self.folder / "bin" / "python"
+
+    @property
+    def exists(self) -> bool:
+        """Whether one was begun."""
+        return (self.folder / "pyvenv.cfg").exists() or (self.folder / MARKER).exists()
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What it says of itself; empty where it is not complete."""
+        try:
+            told: dict[str, str] = json.loads((self.folder / MARKER).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return told
+
+    @property
+    def problem(self) -> str:
+        """What keeps it from being used, as a sentence; empty where nothing does, or where there is none."""
+        if not self.exists:
+            return ""
+        about = self.about
+        if not about:
+            return f"The environment {self.folder} is not complete: press Create Environment to go on with it."
+        if not self.python.is_file():  # a link to its base Python, on systems that have links
+            return (
+                f"The environment {self.folder} was made with {about.get('base', 'a Python')}, which is gone, as after "
+                "an update of Blender: press Create Environment to make it anew."
+            )
+        return ""
+
+
+def find(preferred: str, user_folder: Path) -> WorkerPython:
+    """The worker's Python: LENTO_PYTHON, else the preference, else the environment that Lento made, else our own.
+
+    Raises InputError where a named one is not there, the environment is damaged, or none is left.
     """
-    named = ((preferred, "Lento's preferences"), (os.environ.get(VARIABLE, ""), f"the environment variable {VARIABLE}"))
+    named = ((os.environ.get(VARIABLE, ""), f"the environment variable {VARIABLE}"), (preferred, "Lento's preferences"))
     for text, origin in named:
         if text:
             path = Path(text).expanduser()
@@ -39,12 +81,14 @@ def find(preferred: str, user_folder: Path) -> WorkerPython:
                     f"The worker's Python {path}, named in {origin}, is not there: correct it, or clear it."
                 )
             return WorkerPython(path, origin)
-    for path in (user_folder / FOLDER / "bin" / "python", user_folder / FOLDER / "Scripts" / "python.exe"):
-        if path.is_file():
-            return WorkerPython(path, str(user_folder / FOLDER))
+    made = Environment(user_folder / FOLDER)
+    if made.problem:
+        raise InputError(made.problem)
+    if made.exists:
+        return WorkerPython(made.python, str(made.folder))
     if sys.executable and all(find_spec(name) for name in ("cv2", "av", "numpy")):
         return WorkerPython(Path(sys.executable), "Blender's own Python")
     raise InputError(
-        "Lento has no Python for its worker: name one with opencv-python-headless and av in Lento's preferences, or "
-        f"set {VARIABLE}. How to make one: {MANUAL}"
+        "Lento has no Python for its worker yet: press Create Environment in its panel or preferences, or name one "
+        f"that has the packages there or in {VARIABLE}."
     )

@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.messages import Done, Error, ExitCode, Failure, InputError, Progress, Status, Warning, describe
+from ..core.messages import ExitCode, Failure, InputError
+from . import tasks
+from .conversation import Conversation
 from .environment import WorkerPython
-from .job_runner import Worker
+from .job_runner import Worker, start_job
 
 if TYPE_CHECKING:
     from .selection import Request
@@ -31,59 +32,11 @@ RENDERED = "rendered"
 running: list[Running] = []
 
 
-@dataclass
-class Running:
-    """A job and its worker."""
+@dataclass(kw_only=True)
+class Running(Conversation):
+    """A job: its worker, after the Blender that renders its source where one has to."""
 
     request: Request
-    worker: Worker
-    then: Callable[[], Worker] | None = None
-    """Starts the worker, where `worker` is the Blender that renders its source."""
-    status: str = "Starting"
-    progress: Progress | None = None
-    warnings: list[str] = field(default_factory=list)
-    error: str = ""
-    done: Done | None = None
-
-    @property
-    def text(self) -> str:
-        """How far it is, for people."""
-        if self.progress is None:
-            return self.status
-        return describe(self.progress)
-
-    @property
-    def share(self) -> float:
-        """How far it is, in 0..1."""
-        return self.progress.done / max(1, self.progress.total) if self.progress else 0.0
-
-    def update(self) -> bool:
-        """Take in what the worker said; True where there was something. Does not wait."""
-        records = self.worker.poll()
-        for record in records:
-            match record:
-                case Status(text):
-                    self.status = text
-                case Progress():
-                    self.progress = record
-                case Warning(text):
-                    self.warnings.append(text)
-                case Error(text):
-                    self.error = text
-                case Done(code):
-                    if code == ExitCode.DONE and self.then:
-                        self._go_on(self.then)
-                    else:
-                        self.done = record
-        return bool(records)
-
-    def _go_on(self, then: Callable[[], Worker]) -> None:
-        """The source is rendered: the worker's turn."""
-        self.then, self.progress = None, None
-        try:
-            self.worker = then()
-        except InputError as error:
-            self.error, self.done = str(error), Done(error.code)
 
     def result(self) -> dict[str, Any]:
         """The finished job's result.json.
@@ -99,11 +52,18 @@ class Running:
         raise failure
 
 
-def start(request: Request, python: WorkerPython, render: Callable[[Path], list[str]] | None = None) -> Running:
+def start(
+    request: Request,
+    python: WorkerPython,
+    render: Callable[[Path], list[str]] | None = None,
+    minutes: float = 0.0,
+) -> Running:
     """Start a worker for the request and list it; `render` gives the command that renders its source first.
 
-    Raises InputError where the strip is being slowed already, the folder cannot be written or the worker not started.
+    The worker stays ready for `minutes` when it is done. Raises InputError where the strip is being slowed already, the
+    worker's environment is being changed, the folder cannot be written or the worker not started.
     """
+    tasks.refuse_while("environment", "start the job")
     for other in running:
         if (other.request.scene, other.request.strip_id) == (request.scene, request.strip_id):
             raise InputError(
@@ -119,15 +79,15 @@ def start(request: Request, python: WorkerPython, render: Callable[[Path], list[
             f"The frames' folder {folder} cannot be written ({error.strerror}): save the .blend in a folder that can "
             "be written, on a disk with free space."
         ) from error
-    command = [str(python.path), "-s", "-m", "core", "run", str(job_file), "--json", "--until-stdin-closes"]
 
     def slow() -> Worker:
-        return Worker(command, EXTENSION_ROOT, folder / "worker.log")
+        return start_job(python.path, EXTENSION_ROOT, job_file, folder / "worker.log", minutes)
 
     if render is None:
-        job = Running(request, slow())
+        job = Running(request=request, worker=slow())
     else:
-        job = Running(request, Worker(render(folder / RENDERED), folder, folder / "render.log"), then=slow)
+        rendering = Worker(render(folder / RENDERED), folder, folder / "render.log")
+        job = Running(request=request, worker=rendering, then=slow)
     running.append(job)
     return job
 
@@ -139,17 +99,6 @@ def finish(job: Running) -> None:
     if job.request.task:
         folder = Path(job.request.job.output) / RENDERED
         threading.Thread(target=shutil.rmtree, args=(folder,), kwargs={"ignore_errors": True}).start()
-
-
-def wait(job: Running, tell: Callable[[Running], None]) -> None:
-    """Block until the job is done; Ctrl+C cancels it. `tell` is called when there is news."""
-    while job.done is None:
-        try:
-            if job.update():
-                tell(job)
-            time.sleep(0.02)
-        except KeyboardInterrupt:
-            job.worker.cancel()
 
 
 def cancel_all() -> None:

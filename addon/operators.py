@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import bpy
 
-from ..core.messages import ExitCode, Failure, InputError
-from . import compat, environment, jobs, options, preferences, prerender, selection, timeline
+from ..core.messages import Failure, InputError
+from . import compat, jobs, options, preferences, prerender, selection, setup, timeline
+from .reporting import reported
 
 TICK = 0.1
 """Seconds between looks at the worker."""
@@ -39,9 +38,9 @@ def request(scene: Any, strip_name: str, given: tuple[int, int] | None, holders:
 def launch(context: Any, gathered: selection.Request) -> jobs.Running:
     """Start the worker for a request. Raises InputError, with the strip as it was, where it does not start."""
     try:
-        python = environment.find(preferences.worker_python(context), preferences.user_folder())
         task = gathered.task
-        return jobs.start(gathered, python, partial(prerender.save_task, task) if task else None)
+        render = partial(prerender.save_task, task) if task else None
+        return jobs.start(gathered, setup.worker_python(context), render, preferences.of(context).keep_ready)
     except InputError:
         if not any(job.request.strip_id == gathered.strip_id for job in jobs.running):
             timeline.unstamp(bpy.data.scenes[gathered.scene], gathered.strip_id)
@@ -66,16 +65,6 @@ def conclude(job: jobs.Running) -> str:
         timeline.unstamp(scene, job.request.strip_id)
         raise
     return f"{strip.name}: {compat.right(strip) - compat.left(strip)} frames from {job.request.folder}"
-
-
-@contextmanager
-def reported(operator: Any) -> Iterator[None]:
-    """Turn a Failure into the operator's report: a script gets it as a RuntimeError with the same sentence."""
-    try:
-        yield
-    except Failure as failure:
-        level = "WARNING" if failure.code == ExitCode.CANCELLED and not bpy.app.background else "ERROR"
-        operator.report({level}, str(failure))
 
 
 class LENTO_OT_slow_motion(bpy.types.Operator):
@@ -125,7 +114,7 @@ class LENTO_OT_slow_motion(bpy.types.Operator):
             manager = context.window_manager
             manager.progress_begin(0, 1)
             try:
-                jobs.wait(job, lambda job: manager.progress_update(job.share))
+                job.wait(lambda job: manager.progress_update(job.share))
             finally:
                 manager.progress_end()
             self._tell_warnings(job)

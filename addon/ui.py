@@ -14,12 +14,12 @@ from . import (
     availability,
     compat,
     curve_icon,
-    environment,
     jobs,
     options,
-    preferences,
     prerender,
     selection,
+    setup,
+    setup_ui,
     time_options,
     timeline,
 )
@@ -52,6 +52,7 @@ class LENTO_PT_slow_motion(bpy.types.Panel):
             return
         for job in jobs.running:
             _draw_job(layout, job)
+        setup_ui.draw_missing(layout, context, LINE)
         _draw_plan(layout, scene)
         layout.operator(LENTO_OT_slow_motion.bl_idname, icon="PREVIEW_RANGE")
         strip = scene.sequence_editor.active_strip if scene.sequence_editor else None
@@ -76,6 +77,7 @@ class LENTO_PT_slow_motion(bpy.types.Panel):
                 column.operator(LENTO_OT_until_playhead.bl_idname, icon="NEXT_KEYFRAME")
         if strip is not None and timeline.PROVENANCE in strip:
             layout.operator(LENTO_OT_restore.bl_idname, icon="LOOP_BACK")
+        setup_ui.draw_ready(layout)
 
 
 def _draw_engine(column: Any, context: Any, scene: Any) -> None:
@@ -94,7 +96,7 @@ def _draw_engine(column: Any, context: Any, scene: Any) -> None:
 def lacking(context: Any, scene: Any, engine: str) -> str:
     """What the engine cannot run without; empty where it can, or where nobody knows."""
     try:
-        python = environment.find(preferences.worker_python(context), preferences.user_folder())
+        python = setup.worker_python(context)
     except InputError:
         return ""  # the button says so when it is pressed
     return availability.lacking(python.path, engine, scene.lento.weights) or ""

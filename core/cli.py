@@ -1,26 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The worker's command line: `python -m core slow | plan | run | engines`."""
+"""The worker's command line: `python -m core slow | plan | run | serve | engines | environment | models | doctor`."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import signal
 import sys
 import threading
-import time
-import traceback
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
-from .job import ENGINES, NEED_WEIGHTS, NETWORKS, Job, options
+from .environment import commands as environment_commands
+from .environment.installer import in_use
+from .environment.packages import lacking
+from .job import ENGINES, NEED_WEIGHTS, Job, options
 from .messages import (
-    Cancelled,
     Done,
     Error,
     ExitCode,
@@ -32,11 +30,10 @@ from .messages import (
     Warning,
     claim_stdout,
 )
+from .models import commands as models_commands
+from .models import store
+from .process import cancel_on_signals, cancel_when_stdin_closes, end_when_cancelled, read_job, reported
 from .timing import parse_factor, parse_knot
-
-CANCELLED = Status("Cancelled. Finished frames are kept, and the same job goes on after them.")
-PATIENCE = 1.5
-"""Seconds that a cancelled job has to end by itself."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -101,8 +98,12 @@ def parser() -> Parser:
         action="store_true",
         help="cancel when standard input ends: the program that started the worker is gone",
     )
+    serve = commands.add_parser("serve", help="run job files that standard input names, one after the other")
+    serve.add_argument("--idle", type=float, default=300.0, metavar="SECONDS", help="end after so long without a job")
     engines = commands.add_parser("engines", help="list the engines, or say what a checkpoint is")
     engines.add_argument("--weights", metavar="FILE", help="a checkpoint to recognise")
+    environment_commands.add_parsers(commands)
+    models_commands.add_parsers(commands)
     for command in (slow, run, engines):
         command.add_argument("--json", action="store_true", help="one JSON record a line, for programs")
     return top
@@ -116,7 +117,10 @@ def _factor(text: str) -> Fraction:
 
 
 def _path(text: str) -> str:
-    return os.path.abspath(text) if text else ""
+    """A file, or the name of an installed model."""
+    if not text or os.path.exists(text):
+        return os.path.abspath(text) if text else ""
+    return str(store.path_of(text) or os.path.abspath(text))
 
 
 def _knot(text: str) -> tuple[Fraction, Fraction]:
@@ -140,72 +144,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _print_plan(arguments)
     if arguments.command == "engines":
         return _print_engines(arguments)
+    if arguments.command in ("environment", "doctor"):
+        return environment_commands.run(arguments)
+    if arguments.command == "models":
+        return models_commands.run(arguments)
+    if arguments.command == "serve":
+        from .serving import serve  # here: every other command would load it for nothing
+
+        return serve(arguments.idle)
     messenger = Messenger(claim_stdout(), arguments.json)
-    cancel = _cancel_on_signals()
-    threading.Thread(target=_end_when_cancelled, args=(cancel, messenger), name="lento-cancel", daemon=True).start()
+    cancel = threading.Event()
+    cancel_on_signals(cancel)
+    end_when_cancelled(cancel, messenger)
     if arguments.command == "run" and arguments.until_stdin_closes:
-        threading.Thread(target=_watch_stdin, args=(cancel,), name="lento-stdin", daemon=True).start()
-    return _reported(messenger, lambda: _run(arguments, messenger, cancel))
+        cancel_when_stdin_closes(cancel)
+    return reported(messenger, lambda: _run(arguments, messenger, cancel))
 
 
 def _run(arguments: argparse.Namespace, messenger: Messenger, cancel: threading.Event) -> str:
     messenger.send(Status(f"Lento {__version__}, {sys.executable}"))
     from . import pipeline  # here, so that a Python without its packages is reported as a record
 
-    return str(pipeline.run(_job(arguments, messenger.send), messenger.send, cancel))
-
-
-def _reported(messenger: Messenger, work: Callable[[], str]) -> int:
-    """Do the work, whose result is a path; whatever happens, the last record is `done`."""
-    code, result = ExitCode.DONE, None
-    try:
-        result = work()
-    except Cancelled:
-        code = ExitCode.CANCELLED
-        messenger.send(CANCELLED)
-    except Failure as failure:
-        code = failure.code
-        messenger.send(Error(str(failure), code))
-    except ModuleNotFoundError as error:
-        code = ExitCode.ENGINE_FAILED
-        traceback.print_exc()
-        messenger.send(
-            Error(
-                f"The worker's Python ({sys.executable}) has no module {error.name!r}: install the packages listed in "
-                f"{Path(__file__).parent / 'requirements' / 'worker.txt'} into it, or choose another Python.",
-                code,
-            )
-        )
-    except MemoryError:
-        code = ExitCode.ENGINE_FAILED
-        traceback.print_exc()
-        messenger.send(
-            Error(
-                "There is not enough memory for frames of this size: close other programs, or scale the "
-                "clip down first. Finished frames are kept.",
-                code,
-            )
-        )
-    except Exception as error:  # the top of the process: whatever it is, the user gets a sentence and the log the rest
-        code = ExitCode.ENGINE_FAILED
-        traceback.print_exc()
-        messenger.send(
-            Error(
-                f"The worker failed ({type(error).__name__}: {error}). Finished frames are kept; please report "
-                "this with the log.",
-                code,
-            )
-        )
-    messenger.send(Done(code, result))
-    return code
+    with in_use(Path(sys.executable)):
+        return str(pipeline.run(_job(arguments, messenger.send), messenger.send, cancel))
 
 
 def _job(arguments: argparse.Namespace, tell: Callable[[Record], None]) -> Job:
     if arguments.command == "run":
-        try:
-            return Job.from_json(Path(arguments.job).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"The job file {arguments.job} cannot be read ({error}).") from error
+        return read_job(Path(arguments.job))
     from .sound import has_sound
     from .source import open_source
 
@@ -271,7 +237,7 @@ def _print_checkpoint(path: str, as_json: bool) -> int:
         checkpoint.load()
     except ModuleNotFoundError as error:
         print(
-            f"Error: {sys.executable} has no module {error.name!r}: install core/requirements/torch.txt.",
+            f"Error: {sys.executable} has no module {error.name!r}: create an environment that has PyTorch.",
             file=sys.stderr,
         )
         return ExitCode.BAD_INPUT
@@ -295,7 +261,7 @@ def _print_checkpoint(path: str, as_json: bool) -> int:
 def _print_engines(arguments: argparse.Namespace) -> int:
     if arguments.weights:
         return _print_checkpoint(arguments.weights, arguments.json)
-    lacks = {choice.id: _lacks(choice.id) for choice in ENGINES}
+    lacks = {choice.id: lacking(choice.id) for choice in ENGINES}
     if arguments.json:
         listed = [
             {"id": choice.id, "label": choice.label, "help": choice.help, "lacks": lacks[choice.id]}
@@ -312,38 +278,3 @@ def _print_engines(arguments: argparse.Namespace) -> int:
 
 def _missing(needed: Sequence[str]) -> str:
     return f" (missing: {'; '.join(needed)})" if needed else ""
-
-
-def _lacks(engine_id: str) -> str:
-    """What the engine cannot run without, beside a checkpoint; empty where it can."""
-    if engine_id not in NETWORKS:
-        return ""
-    lacking = [name for name in ("torch", "safetensors") if find_spec(name) is None]
-    return f"{' and '.join(lacking)} in {sys.executable}" if lacking else ""
-
-
-def _cancel_on_signals() -> threading.Event:
-    cancel = threading.Event()
-    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda number, frame: cancel.set())
-    return cancel
-
-
-def _end_when_cancelled(cancel: threading.Event, messenger: Messenger) -> None:
-    """End the process where a cancelled job does not hear it: a slow network may be at one frame for minutes.
-
-    Files are complete or absent whenever a worker ends, so nothing is lost by it.
-    """
-    cancel.wait()
-    time.sleep(PATIENCE)
-    messenger.send(CANCELLED)
-    messenger.send(Done(ExitCode.CANCELLED))
-    os._exit(ExitCode.CANCELLED)
-
-
-def _watch_stdin(cancel: threading.Event) -> None:
-    # os.read, not sys.stdin: a thread that waits inside the buffered reader makes the interpreter abort at its end
-    while os.read(0, 1024):
-        pass
-    cancel.set()

@@ -10,8 +10,10 @@ A record is an object with a "kind" and that kind's fields:
     {"kind": "warning", "text": "..."}
     {"kind": "error", "text": "...", "code": 2}
     {"kind": "done", "code": 0, "result": "/abs/path/result.json"}
+    {"kind": "ready", "memory": 301989888, "device_memory": 0}
 
-`done` is always the last record, also after an error, and carries the exit code of the process.
+`done` is always a job's last record, also after an error, and carries the exit code of the process; only a worker that
+stays for the next job (`serve`) says `ready` after it.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Progress:
-    """Frames finished of all frames; frames per second so far; seconds left, where they can be told."""
+    """What is finished of all; how much of it a second so far; seconds left, where they can be told."""
 
     kind: ClassVar[str] = "progress"
     done: int
@@ -69,7 +71,9 @@ class Progress:
     fps: float
     remaining: float | None
     phase: str = ""
-    """What is done to the frames where it is not the job's main work: "Rendering", "Encoding"."""
+    """What is done where it is not a job's main work: "Rendering", "Encoding"; of a download, the file's name."""
+    unit: str = "frames"
+    """frames or bytes."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,18 @@ class Done:
     result: str | None = None
 
 
-Record = Status | Progress | Warning | Error | Done
-KINDS: dict[str, type[Record]] = {cls.kind: cls for cls in (Status, Progress, Warning, Error, Done)}
+@dataclass(frozen=True)
+class Ready:
+    """After a job's `done`, from a worker that stays for the next: the memory that it keeps, in bytes."""
+
+    kind: ClassVar[str] = "ready"
+    memory: int
+    device_memory: int = 0
+    """On the graphics card."""
+
+
+Record = Status | Progress | Warning | Error | Done | Ready
+KINDS: dict[str, type[Record]] = {cls.kind: cls for cls in (Status, Progress, Warning, Error, Done, Ready)}
 
 
 def encode(record: Record) -> str:
@@ -168,14 +182,19 @@ class Messenger:
                 return f"{start}Error: {text}\n"
             case Done(code, result):
                 return f"{start}Done: {result}\n" if code == ExitCode.DONE and result else start
+            case Ready():
+                return start
         raise TypeError(f"not a record: {record!r}")
 
 
 def describe(progress: Progress) -> str:
     """A progress record for people: "128/480 frames, 31.0 fps, 0:11 left"."""
-    text = f"{progress.phase} {progress.done}/{progress.total} frames".lstrip()
-    if progress.fps > 0:
-        text += f", {progress.fps:.1f} fps"
+    if progress.unit == "bytes":
+        text = f"{progress.phase}: {progress.done / 1e6:.0f} of {progress.total / 1e6:.0f} MB"
+        text += f", {progress.fps / 1e6:.1f} MB/s" if progress.fps > 0 else ""
+    else:
+        text = f"{progress.phase} {progress.done}/{progress.total} frames".lstrip()
+        text += f", {progress.fps:.1f} fps" if progress.fps > 0 else ""
     if progress.remaining is not None:
         minutes, seconds = divmod(round(progress.remaining), 60)
         hours, minutes = divmod(minutes, 60)

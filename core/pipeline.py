@@ -159,7 +159,7 @@ def _write_sounds(job: Job, sink: Sink, times: TimeMap, fps: Fraction, tell: Tel
         tell(
             Warning(
                 "The worker's Python has no pedalboard, so FFmpeg stretches the sound: it may be off by two frames at "
-                "factors such as 4. Install the packages in core/requirements/worker.txt for the better way."
+                "factors such as 4. Repair the environment, or install pedalboard there, for the better way."
             )
         )
     names = []

@@ -18,9 +18,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from . import png
+from . import locks, png
 from .encode import MovieFormat
 from .images import READABLE, Format, Image
 from .job import Job
@@ -50,7 +50,7 @@ class Sink:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = open(self.folder / LOCK, "w")  # noqa: SIM115  (closed below; closing it lets the lock go)
         try:
-            if not _lock(lock):
+            if not locks.take(lock):  # without locks, atomic renames still keep the frames whole
                 raise InputError(
                     f"{self.folder} is in use by another worker that slows the same range: wait for it, or cancel it."
                 )
@@ -154,23 +154,3 @@ class Sink:
             raise InputError(
                 f"Cannot {doing} in {self.folder} ({error.strerror}): choose a folder that can be written."
             ) from error
-
-
-def _lock(file: IO[str]) -> bool:
-    """Take a lock that ends with the process; False where another process holds it."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-            return False
-        if error.errno in (errno.ENOLCK, errno.ENOTSUP):
-            return True  # a network folder without locks: atomic renames still keep the frames whole
-        raise
-    return True

@@ -38,8 +38,8 @@ def create(engine_id: str, settings: Settings | None = None) -> Engine:
         if engine_id not in NETWORKS or error.name not in ("torch", "safetensors"):
             raise
         raise InputError(
-            f"The engine {engine_id!r} needs {error.name}, which the worker's Python does not have: install the "
-            "packages listed in core/requirements/torch.txt into it, or choose the engine flow."
+            f"The engine {engine_id!r} needs {error.name}, which the worker's Python does not have: create an "
+            "environment that has PyTorch, or choose the engine flow."
         ) from error
     engine: Engine = made(settings or Settings()) if engine_id in NETWORKS else made()
     return engine

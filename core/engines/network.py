@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,20 @@ def device_of(wanted: str) -> torch.device:
             f"device: {wanted} cannot be used by PyTorch {torch.__version__} here: choose one of {usable}."
         )
     return torch.device(wanted)
+
+
+def devices() -> Iterator[tuple[str, str, str, int | None]]:
+    """Every device that can be used: its id, the precision that "auto" means there, its name, its memory in bytes."""
+    for number in range(torch.cuda.device_count()):
+        about = torch.cuda.get_device_properties(number)
+        yield f"cuda:{number}", precision_of("auto", torch.device("cuda", number)), about.name, about.total_memory
+    if torch.backends.mps.is_available():
+        yield "mps", precision_of("auto", torch.device("mps")), "Apple graphics", free_memory(torch.device("mps"))
+    if hasattr(torch, "xpu") and torch.xpu.is_available():
+        card = torch.xpu.get_device_properties(0)
+        yield "xpu", precision_of("auto", torch.device("xpu")), card.name, card.total_memory
+    cpu = torch.device("cpu")
+    yield "cpu", precision_of("auto", cpu), f"{torch.get_num_threads()} threads", free_memory(cpu)
 
 
 def precision_of(wanted: str, device: torch.device) -> str:

@@ -12,12 +12,12 @@ from helpers import lento
 
 from scripts.in_blender import WORKER
 
-availability = lento("addon.availability")
+answers, availability = lento("addon.answers"), lento("addon.availability")
 
 
 @pytest.fixture(autouse=True)
 def nothing_known() -> None:
-    availability.forget()
+    answers.forget()
 
 
 def known(python: Path, engine: str, weights: str = "") -> str:
@@ -39,7 +39,7 @@ def test_this_python_runs_every_engine() -> None:
 
 def test_a_python_without_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = json.dumps([{"id": "lento", "lacks": "torch in /p"}, {"id": "flow", "lacks": ""}])
-    monkeypatch.setattr(availability.job_runner, "ask", lambda *_: answer)
+    monkeypatch.setattr(answers.job_runner, "ask", lambda *_: answer)
     assert known(Path("/p"), "lento") == "torch in /p"
     assert known(Path("/p"), "flow") == ""
 
@@ -50,6 +50,6 @@ def test_a_python_that_does_not_answer_is_asked_once(tmp_path: Path, caplog: pyt
     until = time.monotonic() + 10
     while not caplog.records and time.monotonic() < until:
         time.sleep(0.02)
-    assert "does not say which engines it can run" in caplog.text
-    assert availability.lacking(python, "lento", "") is None
+    assert "does not answer engines" in caplog.text
+    assert known(python, "lento") == "", "a reason to start the job, which will say what is wrong"
     assert len(caplog.records) == 1

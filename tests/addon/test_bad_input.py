@@ -230,32 +230,44 @@ def test_worker_python_that_is_not_there_or_lacks_packages(
     monkeypatch.setenv("LENTO_PYTHON", sys.executable)
     refused(scene, "has no module 'cv2'|has no module 'av'")
     monkeypatch.delenv("LENTO_PYTHON")
-    refused(scene, r"Lento has no Python for its worker.*installation.md")
+    refused(scene, "Lento has no Python for its worker yet: press Create Environment")
 
 
-def test_preferred_python_goes_before_the_variable(scene: Any, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variable_goes_before_the_preferred_python(
+    scene: Any, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     preferences = bpy.context.preferences.addons["bl_ext.user_default.lento"].preferences
-    preferences.worker_python = os.environ["LENTO_PYTHON"]
-    monkeypatch.setenv("LENTO_PYTHON", "/nowhere/python")
     add_movie(scene, clips / "clip.mp4")
+    preferences.worker_python = "/nowhere/python"
     try:
         assert bpy.ops.lento.slow_motion(engine="nearest", range=(5, 9)) == {"FINISHED"}
+        monkeypatch.delenv("LENTO_PYTHON")
+        refused(scene, "/nowhere/python, named in Lento's preferences, is not there")
     finally:
         preferences.worker_python = ""
 
 
-def test_environment_beside_the_users_files_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_among_the_users_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LENTO_PYTHON")
     environment = lento("addon.environment")
-    python = tmp_path / "lento-env" / "bin" / "python"
+    folder = tmp_path / "lento-env"
+    python = folder / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.write_text("")
+    (folder / "pyvenv.cfg").write_text("")
+    python.symlink_to(sys.executable)
+    with pytest.raises(Exception, match="is not complete: press Create Environment to go on"):
+        environment.find("", tmp_path)
+    (folder / "lento.json").write_text('{"base": "/old/blender/python"}')
     assert environment.find("", tmp_path).path == python
+    python.unlink()
+    python.symlink_to("/old/blender/python")
+    with pytest.raises(Exception, match="made with /old/blender/python, which is gone.*press Create Environment"):
+        environment.find("", tmp_path)
 
 
 def test_two_jobs_on_one_strip(scene: Any, clips: Path) -> None:
     strip = add_movie(scene, clips / "clip.mp4")
-    operators, options, jobs = lento("addon.operators"), lento("addon.options"), lento("addon.jobs")
+    operators, options = lento("addon.operators"), lento("addon.options")
     holders = {name: scene.lento for name in options.OPTIONS}
     scene.lento.engine = "nearest"
     job = operators.launch(bpy.context, operators.request(scene, "Clip", (5, 30), holders))
@@ -263,19 +275,19 @@ def test_two_jobs_on_one_strip(scene: Any, clips: Path) -> None:
     with pytest.raises(RuntimeError, match="'Clip' is being slowed already"):
         bpy.ops.lento.slow_motion(range=(35, 40))
     assert strip["lento_id"] == stamped
-    jobs.wait(job, lambda job: None)
+    job.wait(lambda job: None)
     operators.conclude(job)
     assert "Clip 4x" in layout(scene)
 
 
 def during_a_job(scene: Any, action: Any, **more: Any) -> Any:
     """Start a job, do something, let it finish and conclude it."""
-    operators, options, jobs = lento("addon.operators"), lento("addon.options"), lento("addon.jobs")
+    operators, options = lento("addon.operators"), lento("addon.options")
     scene.lento.engine = "nearest"
     holders = {name: scene.lento for name in options.OPTIONS}
     job = operators.launch(bpy.context, operators.request(scene, "Clip", (11, 21), holders))
     action()
-    jobs.wait(job, lambda job: None)
+    job.wait(lambda job: None)
     return operators.conclude(job)
 
 
@@ -338,11 +350,12 @@ def test_killed_worker_is_explained_and_the_next_start_goes_on(
     jobs = lento("addon.jobs")
     original = jobs.Worker.__init__
 
-    def doomed(self: Any, *arguments: Any) -> None:
-        original(self, *arguments)
+    def doomed(self: Any, *arguments: Any, **options: Any) -> None:
+        original(self, *arguments, **options)
         threading.Timer(0.6, os.kill, (self._process.pid, signal.SIGKILL)).start()
 
     with monkeypatch.context() as patched:
+        lento("addon.job_runner").end_ready()
         patched.setattr(jobs.Worker, "__init__", doomed)
         refused(scene, "ended unexpectedly .signal 9.. Finished frames are kept", engine="flow", factor=30)
     assert bpy.ops.lento.slow_motion(engine="nearest", range=(5, 9)) == {"FINISHED"}

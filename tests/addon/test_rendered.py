@@ -222,7 +222,7 @@ def test_high_dynamic_range_video(scene: Any, tmp_path: Path) -> None:
 
 
 def test_cancelled_while_blender_renders(scene: Any, clips: Path) -> None:
-    operators, options, jobs = lento("addon.operators"), lento("addon.options"), lento("addon.jobs")
+    operators, options = lento("addon.operators"), lento("addon.options")
     select(scene, meta(scene, clips))
     before = layout(scene)
     holders = dict.fromkeys(options.OPTIONS, scene.lento)
@@ -231,7 +231,7 @@ def test_cancelled_while_blender_renders(scene: Any, clips: Path) -> None:
         job.update()
     assert job.text.startswith("Rendering ")
     job.worker.cancel()
-    jobs.wait(job, lambda job: None)
+    job.wait(lambda job: None)
     with pytest.raises(Exception, match="Cancelled"):
         operators.conclude(job)
     assert job.done.code == 4

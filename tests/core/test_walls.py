@@ -59,9 +59,19 @@ def test_what_both_share_needs_the_standard_library_alone(name: str) -> None:
             assert module.split(".")[0] in SHARED | {"__version__"}, module
 
 
-@pytest.mark.parametrize("name", ["job_runner", "environment", "jobs", "availability"])
+@pytest.mark.parametrize(
+    "name", ["job_runner", "environment", "jobs", "availability", "answers", "conversation", "tasks"]
+)
 def test_modules_that_know_nothing_of_blender(name: str) -> None:
     assert "bpy" not in {module.split(".")[0] for level, module in imports(ROOT / "addon" / f"{name}.py") if level == 0}
+
+
+def test_what_makes_the_environment_needs_the_standard_library_alone() -> None:
+    for words in (["doctor", "--json"], ["doctor", "--wheels"], ["models", "list", "--folder", "."], ["engines"]):
+        command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+                   f"from core.cli import main; sys.exit(main({words!r}))"]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 def test_blender_versions_are_known_in_one_place() -> None:

@@ -189,7 +189,7 @@ def test_engines_that_cannot_run_are_not_offered() -> Steps:
     film.lento.weights = ""
     film.lento.engine = "rife"
     yield until(
-        lambda: ui.lacking(bpy.context, film, "flow") == "" and stage.extension("availability")._lacks, "an answer"
+        lambda: ui.lacking(bpy.context, film, "flow") == "" and stage.extension("answers")._answers, "an answer"
     )
     assert ui.lacking(bpy.context, film, "rife") == "a checkpoint, named as Weights"
     yield from move(*middle(region()))

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`python -m core environment create | remove | plan` and `python -m core doctor`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from ..messages import ExitCode, Failure, Messenger, Status, claim_stdout
+from ..process import cancel_on_signals, cancel_when_stdin_closes, reported
+from . import doctor, hardware, installer, sets
+
+CANCELLED = Status("Cancelled. What is installed is kept: create the environment again to go on after it.")
+
+
+def add_parsers(commands: Any) -> None:
+    """The commands' arguments."""
+    environment = commands.add_parser("environment", help="make, mend or remove the worker's environment")
+    verbs = environment.add_subparsers(dest="verb", required=True)
+    for verb, text in (
+        ("create", "make an environment, go on with one, or mend one"),
+        ("remove", "delete it"),
+        ("plan", "say what `create` would do, as JSON"),
+    ):
+        command = verbs.add_parser(verb, help=text)
+        command.add_argument("folder", type=Path, metavar="DIR", help="the environment's folder")
+        command.add_argument("--json", action="store_true", help="one JSON record a line, for programs")
+        command.add_argument("--until-stdin-closes", action="store_true", help="cancel when standard input ends")
+        if verb != "remove":
+            command.add_argument(
+                "--base", type=Path, default=Path(sys.executable), metavar="PYTHON", help="Python that it is made of"
+            )
+            command.add_argument(
+                "--set",
+                choices=["auto", *(made.id for made in sets.SETS)],
+                default="auto",
+                help="packages; auto: those that fit this machine",
+            )
+            command.add_argument("--wheels", default="", metavar="DIR", help="take packages from this folder alone")
+            command.add_argument("--index", default="", metavar="URL", help="take packages from this index alone")
+    check = commands.add_parser("doctor", help="say what this Python can do, and what is wrong with it")
+    check.add_argument("--json", action="store_true", help="as JSON, for programs")
+    check.add_argument(
+        "--wheels", action="store_true", help="list the packages to fetch for a machine without the internet"
+    )
+    check.add_argument(
+        "--set",
+        choices=["auto", *(made.id for made in sets.SETS)],
+        default="auto",
+        help="of which set; auto: of the one that fits this machine",
+    )
+    check.add_argument(
+        "--python", default=".".join(map(str, sys.version_info[:2])), help="for which Python (%(default)s)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run one of the commands and return its exit code."""
+    try:
+        if arguments.command == "doctor":
+            return _doctor(arguments)
+        if arguments.verb == "plan":
+            print(json.dumps(_plan(arguments), indent=1))
+            return ExitCode.DONE
+    except Failure as failure:
+        print(f"Error: {failure}", file=sys.stderr)
+        return failure.code
+    messenger = Messenger(claim_stdout(), arguments.json)
+    cancel = threading.Event()
+    cancel_on_signals(cancel)
+    if arguments.until_stdin_closes:
+        cancel_when_stdin_closes(cancel)
+
+    def work() -> str:
+        folder = arguments.folder.absolute()
+        if arguments.verb == "remove":
+            installer.remove(folder)
+            return str(folder)
+        sources = installer.Sources(arguments.wheels, arguments.index)
+        return str(installer.create(folder, arguments.base, _set(arguments)[0], sources, messenger.send, cancel))
+
+    return reported(messenger, work, CANCELLED)
+
+
+def _set(arguments: argparse.Namespace) -> tuple[sets.Set, str]:
+    if arguments.set != "auto":
+        return sets.named(arguments.set), "As chosen."
+    return sets.fitting(hardware.find())
+
+
+def _plan(arguments: argparse.Namespace) -> dict[str, Any]:
+    chosen, why = _set(arguments)
+    try:
+        installer.check_base(arguments.base)
+        problem = ""
+    except Failure as failure:
+        problem = str(failure)
+    above = arguments.folder.absolute()
+    while not above.exists():
+        above = above.parent
+    return {
+        "set": chosen.id,
+        "label": chosen.label,
+        "why": why,
+        "download": chosen.download,
+        "installed": chosen.installed,
+        "free": shutil.disk_usage(above).free,
+        "folder": str(arguments.folder.absolute()),
+        "requirements": installer.digest(chosen),
+        "problem": problem,
+    }
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    if arguments.wheels:
+        print(doctor.wheels(_set(arguments)[0], arguments.python))
+        return ExitCode.DONE
+    found = doctor.examine()
+    print(json.dumps(found, indent=1) if arguments.json else doctor.readable(found))
+    return ExitCode.DONE

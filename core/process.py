@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a command of the worker runs as a process: what cancels it, and how it ends with a record."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from .job import Job
+from .messages import Cancelled, Done, Error, ExitCode, Failure, InputError, Messenger, Status
+
+CANCELLED = Status("Cancelled. Finished frames are kept, and the same job goes on after them.")
+PATIENCE = 1.5
+"""Seconds that a cancelled job has to end by itself."""
+
+
+def reported(messenger: Messenger, work: Callable[[], str], cancelled: Status = CANCELLED) -> int:
+    """Do the work, whose result is a path; whatever happens, the last record is `done`."""
+    code, result = ExitCode.DONE, None
+    try:
+        result = work()
+    except Cancelled:
+        code = ExitCode.CANCELLED
+        messenger.send(cancelled)
+    except Failure as failure:
+        code = failure.code
+        messenger.send(Error(str(failure), code))
+    except ModuleNotFoundError as error:
+        code = ExitCode.ENGINE_FAILED
+        traceback.print_exc()
+        messenger.send(
+            Error(
+                f"The worker's Python ({sys.executable}) has no module {error.name!r}: create or repair the "
+                "environment in Lento's preferences (or with `python -m core environment create DIR`), or choose "
+                "another Python.",
+                code,
+            )
+        )
+    except MemoryError:
+        code = ExitCode.ENGINE_FAILED
+        traceback.print_exc()
+        messenger.send(
+            Error(
+                "There is not enough memory for frames of this size: close other programs, or scale the "
+                "clip down first. Finished frames are kept.",
+                code,
+            )
+        )
+    except Exception as error:  # the top of the process: whatever it is, the user gets a sentence and the log the rest
+        code = ExitCode.ENGINE_FAILED
+        traceback.print_exc()
+        messenger.send(
+            Error(
+                f"The worker failed ({type(error).__name__}: {error}). Finished frames are kept; please report "
+                "this with the log.",
+                code,
+            )
+        )
+    messenger.send(Done(code, result))
+    return code
+
+
+def read_job(path: Path) -> Job:
+    """The job in a file. Raises InputError where it is none."""
+    try:
+        return Job.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The job file {path} cannot be read ({error}).") from error
+
+
+def cancel_on_signals(cancel: threading.Event) -> None:
+    """Set `cancel` when the process is asked to stop."""
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, frame: cancel.set())
+
+
+def end_when_cancelled(cancel: threading.Event, messenger: Messenger) -> None:
+    """In a thread: end the process where a cancelled job does not hear it.
+
+    A slow network may be at one frame for minutes. Files are complete or absent whenever a worker ends, so nothing is
+    lost by it.
+    """
+
+    def watch() -> None:
+        cancel.wait()
+        time.sleep(PATIENCE)
+        messenger.send(CANCELLED)
+        messenger.send(Done(ExitCode.CANCELLED))
+        os._exit(ExitCode.CANCELLED)
+
+    threading.Thread(target=watch, name="lento-cancel", daemon=True).start()
+
+
+def cancel_when_stdin_closes(cancel: threading.Event) -> None:
+    """In a thread: set `cancel` when whoever started the process is gone."""
+
+    def watch() -> None:
+        # os.read, not sys.stdin: a thread that waits inside the buffered reader makes the interpreter abort at its end
+        while os.read(0, 1024):
+            pass
+        cancel.set()
+
+    threading.Thread(target=watch, name="lento-stdin", daemon=True).start()
