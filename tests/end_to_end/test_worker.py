@@ -415,4 +415,4 @@ def test_python_without_the_packages(tmp_path: Path, clip: Path) -> None:
     error = records(ended.stdout)[-2]
     assert isinstance(error, Error)
     assert "has no module" in error.text
-    assert "worker.txt" in error.text
+    assert "create or repair the environment" in error.text
