@@ -24,6 +24,15 @@ TICK = 0.2
 """Seconds between looks at tasks and answers."""
 
 
+_waiting = ""
+"""An operator that waits for the plan."""
+
+
+def own_python() -> Path:
+    """Blender's own Python: it runs what needs no packages."""
+    return Path(sys.executable)
+
+
 def made_environment() -> Environment:
     """The environment that Lento makes, there or not."""
     return Environment(preferences.user_folder() / environment.FOLDER)
@@ -37,7 +46,7 @@ def worker_python(context: Any) -> WorkerPython:
 def base_python(context: Any) -> Path:
     """The Python that the environment is made of: the one that the user named, else Blender's own."""
     named = preferences.of(context).base_python
-    return Path(bpy.path.abspath(named)) if named else Path(sys.executable)
+    return Path(bpy.path.abspath(named)) if named else own_python()
 
 
 def models_folder() -> Path:
@@ -53,13 +62,18 @@ def variables() -> Mapping[str, str]:
 
 def plan(context: Any) -> dict[str, Any] | None:
     """What Create Environment would do: see `core environment plan`. None while nobody knows."""
-    base = base_python(context)
-    if not Path(sys.executable).is_file():
-        return None
-    chosen = preferences.of(context).package_set
+    base, chosen = base_python(context), preferences.of(context).package_set
     words = ("environment", "plan", str(made_environment().folder), "--base", str(base), "--set", chosen)
-    found: dict[str, Any] | None = answers.of(Path(sys.executable), *words)
+    found: dict[str, Any] | None = answers.of(own_python(), *words)
+    watch()
     return found
+
+
+def when_planned(operator: str) -> None:
+    """Invoke the operator as soon as `plan` knows."""
+    global _waiting
+    _waiting = operator
+    watch()
 
 
 def doctor(context: Any) -> dict[str, Any] | None:
@@ -73,7 +87,7 @@ def doctor(context: Any) -> dict[str, Any] | None:
 
 def models() -> list[dict[str, Any]]:
     """The models that are there, and those that can be downloaded; empty while nobody knows."""
-    listed = answers.of(Path(sys.executable), "models", "list", "--json", environment=variables())
+    listed = answers.of(own_python(), "models", "list", "--json", environment=variables())
     return list(listed or [])
 
 
@@ -91,7 +105,7 @@ def create_environment(context: Any) -> tasks.Task:
     _refuse_while_jobs_run()
     job_runner.end_ready()
     chosen = preferences.of(context)
-    command = [sys.executable, "-s", "-m", "core", "environment", "create", str(made_environment().folder)]
+    command = [str(own_python()), "-s", "-m", "core", "environment", "create", str(made_environment().folder)]
     command += ["--json", "--until-stdin-closes", "--base", str(base_python(context)), "--set", chosen.package_set]
     if chosen.wheels_folder:
         command += ["--wheels", bpy.path.abspath(chosen.wheels_folder)]
@@ -104,7 +118,7 @@ def remove_environment() -> tasks.Task:
     """Start deleting the environment. Raises InputError while a job runs."""
     _refuse_while_jobs_run()
     job_runner.end_ready()
-    command = [sys.executable, "-s", "-m", "core", "environment", "remove", str(made_environment().folder), "--json"]
+    command = [str(own_python()), "-s", "-m", "core", "environment", "remove", str(made_environment().folder), "--json"]
     return _start("environment", "Removing the environment", command)
 
 
@@ -122,7 +136,7 @@ def import_model(context: Any, path: str, name: str) -> tasks.Task:
 
 def remove_model(name: str) -> tasks.Task:
     """Start deleting a model. Raises InputError where another task on models runs."""
-    command = [sys.executable, "-s", "-m", "core", "models", "remove", name, "--json"]
+    command = [str(own_python()), "-s", "-m", "core", "models", "remove", name, "--json"]
     return _start("model", f"Removing {name}", command)
 
 
@@ -150,6 +164,11 @@ def watch() -> None:
 
 
 def _tick() -> float | None:
+    global _waiting
+    if _waiting and plan(bpy.context) is not None:
+        operator, _waiting = _waiting, ""
+        with bpy.context.temp_override(window=bpy.context.window_manager.windows[0]):
+            getattr(bpy.ops.lento, operator.partition(".")[2])("INVOKE_DEFAULT")
     if tasks.update():
         if tasks.ended.keys() - tasks.running.keys():
             answers.forget()

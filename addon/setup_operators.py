@@ -60,17 +60,21 @@ class LENTO_OT_create_environment(TaskOperator, bpy.types.Operator):
         return True
 
     def invoke(self, context: Any, event: Any) -> set[str]:
-        """Say first what will be downloaded, and to where."""
+        """Say first what will be downloaded, and to where; as soon as that is known, usually at once."""
+        plan = setup.plan(context)
+        if plan is None:
+            setup.when_planned(self.bl_idname)
+            return {"CANCELLED"}
+        if not plan:
+            self.report(
+                {"ERROR"}, f"Blender's own Python, {setup.own_python()}, does not answer: see Blender's console."
+            )
+            return {"CANCELLED"}
         return set(context.window_manager.invoke_props_dialog(self, width=520, confirm_text="Create"))
 
     def draw(self, context: Any) -> None:
         """The dialog."""
-        plan = setup.plan(context)
-        setup.watch()
-        if not plan:
-            self.layout.label(text="Looking at this computer...", icon="TIME")
-            return
-        for line in plan_lines(context, plan):
+        for line in plan_lines(context, setup.plan(context) or {}):
             self.layout.label(text=line)
 
     def begin(self, context: Any) -> tasks.Task:
@@ -80,6 +84,8 @@ class LENTO_OT_create_environment(TaskOperator, bpy.types.Operator):
 
 def plan_lines(context: Any, plan: dict[str, Any]) -> list[str]:
     """What Create Environment will do, for people."""
+    if not plan:
+        return []
     chosen = preferences.of(context)
     source = chosen.wheels_folder or chosen.package_index or "the package index (pypi.org, download.pytorch.org)"
     lines = [

@@ -6,8 +6,10 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+import bpy
+
 from ..core.messages import InputError
-from . import job_runner, preferences, setup, setup_operators, tasks
+from . import compat, job_runner, preferences, setup, setup_operators, tasks
 
 WIDE = 110
 """Letters that fit into the preferences at their usual width."""
@@ -18,6 +20,8 @@ def draw_worker(layout: Any, context: Any, width: int) -> None:
     """Which Python the worker runs in, and the buttons that change it."""
     column = layout.column(align=True)
     usable = False
+    if "environment" not in tasks.running and not bpy.app.background:
+        setup.plan(context)  # so that the dialog can tell at once
     try:
         python = setup.worker_python(context)
         usable = True
@@ -27,7 +31,10 @@ def draw_worker(layout: Any, context: Any, width: int) -> None:
         if not about:
             column.label(text=f"From {python.origin}")
     except InputError as error:
-        _wrapped(column, str(error), width, "ERROR")
+        if "environment" not in tasks.running:
+            _wrapped(column, str(error), width, "ERROR")
+        if setup.needs_network(context) and not bpy.app.online_access:
+            _wrapped(column, f"{setup.OFFLINE}.", width, "INTERNET_OFFLINE")
     draw_task(column, "environment", width)
     row = layout.row(align=True)
     exists = setup.made_environment().exists
@@ -93,8 +100,9 @@ def draw_preferences(layout: Any, context: Any) -> None:
     box = layout.box()
     box.label(text=f"Models in {setup.models_folder()}")
     draw_task(box, "model", WIDE)
+    scene = compat.editing_scene(context)
     for model in setup.models():
-        _draw_model(box, model)
+        _draw_model(box, model, scene is not None and model["path"] == scene.lento.weights)
     box.operator(setup_operators.LENTO_OT_import_model.bl_idname, text="Import a Checkpoint...", icon="FILE_FOLDER")
     setup.watch()
 
@@ -122,11 +130,21 @@ def _draw_check(layout: Any, context: Any) -> None:
         column.label(text="No problems found", icon="CHECKMARK")
 
 
-def _draw_model(layout: Any, model: dict[str, Any]) -> None:
+def draw_models_menu(layout: Any) -> None:
+    """The models that are there, to choose one for the scene."""
+    there = [model for model in setup.models() if model["state"] == "there"]
+    for model in there:
+        use = layout.operator(setup_operators.LENTO_OT_use_model.bl_idname, text=f"{model['name']}: {model['network']}")
+        use.path, use.engine = model["path"], model["engine"]
+    if not there:
+        layout.label(text="None yet: import or download one in Lento's preferences")
+
+
+def _draw_model(layout: Any, model: dict[str, Any], used: bool) -> None:
     row = layout.row(align=True)
-    row.label(text=model["name"], icon=STATES[model["state"]])
+    row.label(text=model["name"] + (" (used)" if used else ""), icon=STATES[model["state"]])
     row.label(text=f"{model['network']}, {model['licence']}, {model['bytes'] / 1e6:.0f} MB")
-    row.label(text=model["source"] if model["state"] == "to download" else model["path"])
+    row.label(text=model["source"])
     if model["state"] == "to download":
         row.operator(setup_operators.LENTO_OT_download_model.bl_idname, icon="IMPORT").name = model["name"]
         return
@@ -134,6 +152,8 @@ def _draw_model(layout: Any, model: dict[str, Any]) -> None:
         use = row.operator(setup_operators.LENTO_OT_use_model.bl_idname)
         use.path, use.engine = model["path"], model["engine"]
     row.operator(setup_operators.LENTO_OT_remove_model.bl_idname, text="", icon="TRASH").name = model["name"]
+    place = f"Its file {model['path']} is missing" if model["state"] == "missing" else f"At {model['path']}"
+    layout.label(text=f"{place}, SHA-256 {model['sha256'][:16]}...", icon="BLANK1")
 
 
 def _wrapped(layout: Any, text: str, width: int, icon: str) -> None:

@@ -68,7 +68,10 @@ class LENTO_PT_slow_motion(bpy.types.Panel):
             if name == "engine":
                 _draw_engine(column, context, scene)
                 continue
-            column.prop(scene.lento, name)
+            row = column.row(align=True)
+            row.prop(scene.lento, name)
+            if name == "weights":
+                row.menu(LENTO_MT_models.bl_idname, text="", icon="DOWNARROW_HLT")
             if name == "time" and scene.lento.time == "curve" and strip is not None:
                 row = column.row()
                 row.use_property_decorate = True  # the dot that sets a keyframe
@@ -121,6 +124,17 @@ class LENTO_MT_engines(bpy.types.Menu):
                 self.layout.label(text=f"{choice.label} needs {lacks[choice.id]}")
 
 
+class LENTO_MT_models(bpy.types.Menu):
+    """Checkpoints that are there."""
+
+    bl_idname = "LENTO_MT_models"
+    bl_label = "Models"
+
+    def draw(self, context: Any) -> None:
+        """See setup_ui.draw_models_menu."""
+        setup_ui.draw_models_menu(self.layout)
+
+
 def _draw_job(layout: Any, job: jobs.Running) -> None:
     column = layout.column(align=True)
     column.label(text=job.request.strip_name, icon="TIME")
@@ -157,4 +171,4 @@ def draw_menu(self: Any, context: Any) -> None:
     self.layout.operator(LENTO_OT_slow_motion.bl_idname)
 
 
-classes = (LENTO_MT_engines, LENTO_PT_slow_motion)
+classes = (LENTO_MT_engines, LENTO_MT_models, LENTO_PT_slow_motion)

@@ -56,7 +56,10 @@ class Server:
 
 @contextmanager
 def served(folder: Path) -> Iterator[Server]:
-    """Serve the files of a folder, and, under /simple/, those of them that are wheels as a package index."""
+    """Serve the files of a folder, and, under /simple/, those of them that are wheels as a package index.
+
+    It answers as a proxy for any other address, too, with the same files.
+    """
     told = Server(folder)
 
     class Handler(BaseHTTPRequestHandler):
@@ -69,6 +72,8 @@ def served(folder: Path) -> Iterator[Server]:
             self.do_GET()
 
         def do_GET(self) -> None:
+            self.path = self.path.partition("://")[2].partition("/")[2] if "://" in self.path else self.path[1:]
+            self.path = f"/{self.path}"  # a proxy is asked for whole addresses
             told.asked.append(f"{self.path} {self.headers.get('Range', '')}".strip())
             if self.path.startswith("/simple/"):
                 self._page(self.path.strip("/").split("/")[1].replace("-", "_"))

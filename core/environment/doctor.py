@@ -201,7 +201,8 @@ def _problems(found: Found, there: set[str]) -> list[str]:
         )
     elif "torch" not in there:
         told.append(
-            "PyTorch is missing: only the engines Optical Flow, Blend and Nearest can run. Create the environment."
+            "PyTorch is missing: only the engines Optical Flow, Blend and Nearest can run. Create an environment that "
+            "has it."
         )
     for name, (_, loss) in BETTER.items():
         if name not in there and not missing:

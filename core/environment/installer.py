@@ -172,7 +172,7 @@ def in_use(python: Path) -> Iterator[None]:
     if not (folder / LOCK).exists():
         yield
         return
-    with open(folder / LOCK, "r+b") as file:
+    with open(folder / LOCK, "rb") as file:  # a farm may have it read-only
         if not locks.take(file, shared=True):
             raise InputError(
                 f"The environment {folder} is being installed: wait until that is done, and start the job again."

@@ -150,6 +150,13 @@ def test_index_that_is_not_there(folder: Path, server: Server) -> None:
         installer.create(folder, BASE, SMALL, Sources(index="example.org"), lambda record: None, threading.Event())
 
 
+def test_index_through_a_proxy(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", server.address)
+    monkeypatch.setattr(server, "address", "http://index.invalid")
+    create(folder, server)
+    assert values(folder) == "2"
+
+
 def test_folder_of_wheels_needs_no_index(server: Server, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="There are no wheels .*doctor --wheels"):
         installer.create(folder, BASE, SMALL, Sources(str(tmp_path)), lambda record: None, threading.Event())

@@ -261,6 +261,18 @@ def test_from_a_shell_downloaded_and_used_by_its_name(
     assert core("models", "remove", "ours", **told).returncode == 2
 
 
+def test_through_a_proxy(server: Server, weights: Path, tmp_path: Path) -> None:
+    listing = tmp_path / "catalogue.toml"
+    listing.write_text(
+        '[[model]]\nid = "ours"\nlabel = "Ours"\nengine = "rife"\nlicence = "MIT"\nbytes = 1\n'
+        'url = "http://models.invalid/flownet.pkl"\nsource = "us"\n'
+    )
+    told = {"LENTO_CATALOGUE": str(listing), "LENTO_MODELS": str(tmp_path / "models")}
+    done = core("models", "download", "ours", **told, http_proxy=server.address)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert server.asked == ["/flownet.pkl"]
+
+
 def test_without_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LENTO_MODELS", raising=False)
     done = core("models", "list")

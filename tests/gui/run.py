@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-MODULES = ("running",)
+MODULES = ("running", "setting_up")
 LIMIT = 240
 """Seconds for one Blender, which runs one module's tests."""
 
