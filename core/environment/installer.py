@@ -406,6 +406,11 @@ class _Installation:
             return (
                 f"{name} could not be downloaded from {where}: the connection fails or stalls. Check it, and {go_on}."
             )
+        if "not a trusted or secure host" in output:
+            return (
+                f"{where} has no https address, so pip does not trust it: use one that has, or name it as trusted-host "
+                "in pip's configuration (or in PIP_TRUSTED_HOST)."
+            )
         if "No matching distribution" in output or "from versions:" in output:
             version = f"Python {_python_version(self.python)}"
             return (

@@ -153,6 +153,9 @@ def test_index_that_is_not_there(folder: Path, server: Server) -> None:
 def test_index_through_a_proxy(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", server.address)
     monkeypatch.setattr(server, "address", "http://index.invalid")
+    with pytest.raises(InputError, match="has no https address, so pip does not trust it"):
+        create(folder, server)
+    monkeypatch.setenv("PIP_TRUSTED_HOST", "index.invalid")
     create(folder, server)
     assert values(folder) == "2"
 
