@@ -109,7 +109,7 @@ def run(job: Job, tell: Tell, cancel: threading.Event) -> Path:
             tell(Status(f"{len(frames) - len(missing)} of {len(frames)} frames are there already"))
         meter = Meter(len(frames), len(frames) - len(missing), tell)
         with _writing(sink, meter) as write:
-            for frame, pixels in make_frames(engine, source, missing, cancel):
+            for frame, pixels in make_frames(engine, source, frames, missing, cancel):
                 write(frame, pixels)
         if movie and not sink.movie_is_written():
             sink.write_movie(lambda path: _encode(path, movie, sink, frames, fps, source.encoding, tell, cancel))
@@ -221,9 +221,13 @@ def _encode(
 
 
 def make_frames(
-    engine: Engine, source: Source, missing: Sequence[OutputFrame], cancel: threading.Event
+    engine: Engine,
+    source: Source,
+    frames: Sequence[OutputFrame],
+    missing: Sequence[OutputFrame],
+    cancel: threading.Event,
 ) -> Iterator[tuple[OutputFrame, Image]]:
-    """Every missing frame with its pixels.
+    """Every missing one of the frames, with its pixels.
 
     In the order of the source, whatever the order of playing: so the source is read once, forwards, also for what is
     played backwards, and a moment that several frames show is made once.
@@ -236,14 +240,15 @@ def make_frames(
             moment = sample.t if sample.after > sample.source else Fraction(0)
             wanted.setdefault(key, {}).setdefault(moment, []).append(frame)
             kinds[*key, moment] = sample.kind
+    times = _times(frames)
     exposures: dict[int, Exposure] = {}
     needed = needed_frames([sample for frame in missing for sample in frame.samples])
     with _reading(source, needed, cancel) as read:
         window = _Window(read, source.encoding)
         for first, after in sorted(wanted):
             window.forget_before(first)
-            between = _Pair(engine, window, first, after)
-            for moment, frames in sorted(wanted[first, after].items()):
+            between = _Pair(engine, window, first, after, times.get((first, after), ()))
+            for moment, showing in sorted(wanted[first, after].items()):
                 if cancel.is_set():
                     raise Cancelled("Cancelled.")
                 kind = kinds[first, after, moment]
@@ -254,7 +259,7 @@ def make_frames(
                     if kind == "fade"
                     else window.image(first)
                 )
-                for frame in frames:
+                for frame in showing:
                     if not frame.shutter:
                         yield frame, image
                         continue
@@ -262,6 +267,16 @@ def make_frames(
                     if exposure.add(image):
                         del exposures[frame.number]
                         yield frame, exposure.image()
+
+
+def _times(frames: Sequence[OutputFrame]) -> dict[tuple[int, int], list[float]]:
+    """The timesteps that the engine makes for all frames, missing or not, by the pair that they lie in."""
+    found: dict[tuple[int, int], set[Fraction]] = {}
+    for frame in frames:
+        for sample in frame.samples:
+            if sample.kind == "between":
+                found.setdefault((sample.source, sample.after), set()).add(sample.t)
+    return {pair: [float(t) for t in sorted(moments)] for pair, moments in found.items()}
 
 
 class _Window:
@@ -298,8 +313,8 @@ class _Window:
 class _Pair:
     """Two source frames, and what the engine made of the two so far."""
 
-    def __init__(self, engine: Engine, window: _Window, first: int, after: int) -> None:
-        self._engine, self._window, self._first, self._after = engine, window, first, after
+    def __init__(self, engine: Engine, window: _Window, first: int, after: int, times: Sequence[float]) -> None:
+        self._engine, self._window, self._first, self._after, self._times = engine, window, first, after, times
         self._state: Any = None
 
     def at(self, t: float) -> Image:
@@ -310,7 +325,7 @@ class _Pair:
         a, b = self._window.frame(self._first), self._window.frame(self._after)
         try:
             if self._state is None:
-                self._state = self._engine.prepare(a, b)
+                self._state = self._engine.prepare(a, b, self._times)
             pixels = self._engine.synthesize(self._state, t)
         except (Failure, MemoryError):
             raise

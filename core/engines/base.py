@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -60,8 +60,12 @@ class Engine(Protocol):
     """Where it runs."""
     precision: str
 
-    def prepare(self, a: Frame, b: Frame) -> Any:
-        """All that does not depend on the timestep, once per pair: features, motion; goes to `synthesize`."""
+    def prepare(self, a: Frame, b: Frame, times: Sequence[float] = ()) -> Any:
+        """All that does not depend on the timestep, once per pair: features, motion; goes to `synthesize`.
+
+        `times` are all that the job has between the two: an engine may make several of them together, in groups that
+        depend on nothing but this list, so that a job which goes on makes the same frames.
+        """
         ...
 
     def synthesize(self, state: Any, t: float) -> Pixels:

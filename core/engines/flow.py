@@ -9,6 +9,8 @@ water), the result is no worse than a cross-fade.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -23,7 +25,7 @@ class Flow:
     info = EngineInfo("flow", "GPL-3.0-or-later", "Kroeger et al., ECCV 2016 (OpenCV's DISOpticalFlow)")
     device, precision = "cpu", "fp32"
 
-    def prepare(self, a: Frame, b: Frame) -> Pair:
+    def prepare(self, a: Frame, b: Frame, times: Sequence[float] = ()) -> Pair:
         """Motion both ways, and how far it can be trusted."""
         return motion_of(a.pixels, b.pixels)
 

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,10 @@ from .base import EngineInfo, Frame, Pixels, Settings
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 MOST_TILES = 8
 """Pieces along each side, at the most: smaller ones are mostly what is around them."""
+MOST_TOGETHER, MOST_TOGETHER_ON_CPU = 8, 2
+"""Timesteps of a pair that are made at once, at the most. More gain nothing on two cores (RIFE 4.6 at 1280x720)."""
+SHARE, SHARE_ON_CPU = 0.8, 0.25
+"""Of the free memory, for timesteps that are made at once: a CPU's is not ours alone."""
 KEPT = 3
 """Frames whose tensors are kept: a pair, and one that comes back after a repeat."""
 
@@ -86,7 +90,18 @@ class Work:
 
     a: Frame
     b: Frame
+    times: tuple[float, ...] = ()
+    """All that will be asked for."""
     state: Any = None
+    made: dict[float, Pixels] = field(default_factory=dict)
+    """Timesteps that were made with another, and not asked for yet."""
+
+    def group(self, t: float, together: int) -> tuple[float, ...]:
+        """The timesteps that are made with `t`, in its place among them."""
+        if t not in self.times:
+            return (t,)
+        first = self.times.index(t) // together * together
+        return self.times[first : first + together]
 
 
 class NetworkEngine:
@@ -114,6 +129,8 @@ class NetworkEngine:
         self._parts = [part for part in self.module.modules() if hasattr(part, "tiles")]
         """Those that can work piece by piece."""
         self._estimated = False
+        self.together = 1
+        """Timesteps that are made at once."""
 
     def prepare_pair(self, a: Frame, b: Frame) -> Any:
         """What does not depend on the timestep."""
@@ -123,16 +140,25 @@ class NetworkEngine:
         """The frame at timestep `t` of what `prepare_pair` made."""
         raise NotImplementedError
 
+    @property
+    def can_batch(self) -> bool:
+        """Whether the network makes several timesteps at once, in `at_all`."""
+        return False
+
+    def at_all(self, state: Any, times: Sequence[float]) -> list[Pixels]:
+        """The frames at several timesteps."""
+        return [self.at(state, t) for t in times]
+
     def forget(self) -> None:
         """Drop what is kept of frames."""
         self._tensors.clear()
 
-    def prepare(self, a: Frame, b: Frame) -> Work:
+    def prepare(self, a: Frame, b: Frame, times: Sequence[float] = ()) -> Work:
         """See Engine.prepare; put off to the first timestep, where running out of memory is dealt with."""
         if not self._estimated:
             self._estimated = True
             self._fit(*a.pixels.shape[:2])
-        return Work(a, b)
+        return Work(a, b, tuple(times))
 
     def memory(self, height: int, width: int) -> int:
         """Bytes that a frame of that size takes, beside the weights: measured, and a little more to be safe."""
@@ -140,8 +166,12 @@ class NetworkEngine:
         return height * width * (full if self.dtype == torch.float32 else half)
 
     def _fit(self, height: int, width: int) -> None:
-        """Begin in pieces where the whole would not fit into the memory that is free."""
+        """Begin in pieces where a frame would not fit into the memory that is free, with several where more would."""
         free = free_memory(self._device)
+        if free is not None and self.can_batch:
+            on_cpu = self._device.type == "cpu"
+            room = (SHARE_ON_CPU if on_cpu else SHARE) * free / self.memory(height, width)
+            self.together = max(1, min(MOST_TOGETHER_ON_CPU if on_cpu else MOST_TOGETHER, int(room)))
         while free is not None and self.memory(height, width) / self._pieces() > free:
             needed = self.memory(height, width) / 2**30
             less = self._smaller_pieces()
@@ -161,12 +191,14 @@ class NetworkEngine:
 
     def synthesize(self, state: Work, t: float) -> Pixels:
         """See Engine.synthesize."""
-        while True:
+        while t not in state.made:
+            group = state.group(t, self.together)
             try:
                 with torch.inference_mode():
                     if state.state is None:
                         state.state = self.prepare_pair(state.a, state.b)
-                    return self.at(state.state, t)
+                    made = self.at_all(state.state, group) if len(group) > 1 else [self.at(state.state, t)]
+                    state.made.update(zip(group, made, strict=True))
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -175,10 +207,20 @@ class NetworkEngine:
                 if self._device.type == "cuda":
                     torch.cuda.empty_cache()
                 height, width = state.a.pixels.shape[:2]
-                less = self._smaller_pieces() or self.coarser()
+                self.together = len(group)
+                less = self._fewer_together() or self._smaller_pieces() or self.coarser()
                 if not less:
                     raise MemoryError(str(error)) from error
                 self.settings.tell(f"There is not enough memory on {self.device} for {width}x{height} at once: {less}")
+
+        return state.made.pop(t)
+
+    def _fewer_together(self) -> str:
+        """Halve the timesteps that are made at once; empty where they are made one by one already."""
+        if self.together == 1:
+            return ""
+        self.together //= 2
+        return f"{self.together} frames are made at once." if self.together > 1 else "frames are made one by one."
 
     def _smaller_pieces(self) -> str:
         """Halve the pieces that the large parts of the network work on; empty where they are small already."""
@@ -211,9 +253,9 @@ class NetworkEngine:
                 del self._tensors[next(iter(self._tensors))]
         return self._tensors[frame.index]
 
-    def time(self, t: float) -> Tensor:
-        """A timestep as networks take it, (1, 1, 1, 1) in fp32."""
-        return torch.full((1, 1, 1, 1), t, device=self._device)
+    def time(self, *times: float) -> Tensor:
+        """Timesteps as networks take them, (B, 1, 1, 1) in fp32."""
+        return torch.tensor(times, dtype=torch.float32, device=self._device).view(-1, 1, 1, 1)
 
 
 def free_memory(device: torch.device) -> int | None:
@@ -235,6 +277,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and ("out of memory" in text or "allocate memory" in text)
     )
+
+
+def repeated(pair: tuple[Tensor, Tensor], count: int) -> tuple[Tensor, Tensor]:
+    """Two tensors (1, C, H, W) as (count, C, H, W), without a copy."""
+    first, second = (tensor.expand(count, -1, -1, -1) for tensor in pair)
+    return first, second
 
 
 def pixels_of(tensor: Tensor, width: int, height: int, left: int = 0, top: int = 0) -> Pixels:

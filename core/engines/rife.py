@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from ..messages import InputError
 from ..networks.rife import IFNet, blended
 from .base import EngineInfo, Frame, Pixels, Settings
-from .network import NetworkEngine, padded, pixels_of
+from .network import NetworkEngine, padded, pixels_of, repeated
 
 UHD = 2560
 """Width or height from which on the automatic flow scale is a half."""
@@ -91,10 +92,22 @@ class Rife(NetworkEngine):
     def at(self, state: _Pair, t: float) -> Pixels:
         """The frame at `t`."""
         if self.module.layout.any_time:
-            scale = self._scale(*state.size)
-            motion = self.module(state.frames, state.features, self.time(t), scale, self.settings.ensemble)
-            return pixels_of(blended(state.images, motion), *state.size)
+            return self.at_all(state, (t,))[0]
         return pixels_of(self._by_halves(state, t), *state.size)
+
+    @property
+    def can_batch(self) -> bool:
+        """Not 3.6, which knows the middle alone; not 4.0, which looks at all of the motion and may then begin anew."""
+        return self.module.layout.kind == "4.6"
+
+    def at_all(self, state: _Pair, times: Sequence[float]) -> list[Pixels]:
+        """The frames at several timesteps, by a network that takes any."""
+        count, scale = len(times), self._scale(*state.size)
+        first, second = state.features
+        features = (first, second) if first is None or second is None else repeated((first, second), count)
+        motion = self.module(repeated(state.frames, count), features, self.time(*times), scale, self.settings.ensemble)
+        made = blended(repeated(state.images, count), motion)
+        return [pixels_of(one[None], *state.size) for one in made]
 
     def _by_halves(self, state: _Pair, t: float) -> Tensor:
         """The moment next to `t` that halving leads to; 3.6 knows the middle of two frames alone."""

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 
 from .base import EngineInfo, Frame, Pixels
@@ -16,7 +18,7 @@ class Nearest:
     info = EngineInfo("nearest", "GPL-3.0-or-later", "frame hold")
     device, precision = "cpu", "fp32"
 
-    def prepare(self, a: Frame, b: Frame) -> Pair:
+    def prepare(self, a: Frame, b: Frame, times: Sequence[float] = ()) -> Pair:
         """Keep both frames."""
         return a.pixels, b.pixels
 
@@ -31,7 +33,7 @@ class Blend:
     info = EngineInfo("blend", "GPL-3.0-or-later", "linear cross-fade")
     device, precision = "cpu", "fp32"
 
-    def prepare(self, a: Frame, b: Frame) -> Pair:
+    def prepare(self, a: Frame, b: Frame, times: Sequence[float] = ()) -> Pair:
         """Keep both frames."""
         return a.pixels, b.pixels
 

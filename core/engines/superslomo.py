@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from ..networks.superslomo import MEAN, MULTIPLE
 from ..networks.superslomo import SuperSloMo as Network
 from .base import EngineInfo, Frame, Pixels
-from .network import NetworkEngine, padded, pixels_of
+from .network import NetworkEngine, padded, pixels_of, repeated
 
 
 @dataclass
@@ -43,9 +44,19 @@ class SuperSloMo(NetworkEngine):
 
     def at(self, state: _Pair, t: float) -> Pixels:
         """The frame at `t`."""
-        time = self.time(t)
-        found = self.module.between(*state.frames, state.flows, time)
-        return pixels_of(self.module.blended(*state.images, found, time), *state.size)
+        return self.at_all(state, (t,))[0]
+
+    @property
+    def can_batch(self) -> bool:
+        """Any timesteps."""
+        return True
+
+    def at_all(self, state: _Pair, times: Sequence[float]) -> list[Pixels]:
+        """The frames at several timesteps."""
+        time, count = self.time(*times), len(times)
+        found = self.module.between(*repeated(state.frames, count), repeated(state.flows, count), time)
+        made = self.module.blended(*repeated(state.images, count), found, time)
+        return [pixels_of(one[None], *state.size) for one in made]
 
 
 class SuperSloMoLight(SuperSloMo):

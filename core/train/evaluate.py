@@ -222,7 +222,7 @@ def _compared(engine: Engine, group: Sequence[Image], number: int) -> tuple[floa
         Frame(number * len(group) + index, to_float(np.ascontiguousarray(group[index]), encoding))
         for index in (0, len(group) - 1)
     ]
-    state = engine.prepare(*ends)
+    state = engine.prepare(ends[0], ends[1])
     psnrs, likenesses, errors = [], [], []
     for index in range(1, len(group) - 1):
         made = from_float(engine.synthesize(state, index / (len(group) - 1)), encoding, group[0].dtype)

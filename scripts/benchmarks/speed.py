@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How fast the worker is and how much memory it takes, from file to files, as a process of its own."""
+"""How fast the worker is and how much memory it takes, from file to files; and what every engine costs a frame."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from pathlib import Path
 from core.job import ENGINES
 from core.messages import Progress, decode
 from scripts.clips import write_clip
+
+from .networks import NAMES, print_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, nargs=2, default=(1280, 720), metavar=("W", "H"), help="of the drawn movie")
     parser.add_argument("--factor", default="4")
     parser.add_argument("--engine", action="append", choices=[choice.id for choice in ENGINES], help="may be repeated")
+    parser.add_argument("--network", action="append", choices=NAMES, help="of the table of engines; may be repeated")
     parser.add_argument("--weights", default="", help="checkpoint for the engine; scripts.made_weights makes some")
     parser.add_argument("--precision", default="auto")
     parser.add_argument(
@@ -48,7 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print a row for every engine and length."""
+    """Print a row of the worker for every engine and length, and every engine's cost a frame; or what is asked for."""
+    if arguments.engine or not arguments.network:
+        _print_worker(arguments)
+    if arguments.network or not arguments.engine:
+        print_table(arguments.network or NAMES)
+
+
+def _print_worker(arguments: argparse.Namespace) -> None:
     clip = arguments.clip or _drawn(max(arguments.source_frames), tuple(arguments.size))
     print(f"{clip.name}, {arguments.factor}x, {os.cpu_count()} cores")
     print(f"{'engine':10} {'source':>7} {'frames':>7} {'first progress':>15} {'frames/s':>9} {'peak memory':>12}")

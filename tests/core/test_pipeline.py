@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def frames_of(job: Job, engine: Engine | None = None) -> tuple[list[str], list[I
         plan = plan_job(job, source, rate, times, told.append, threading.Event())
         made = {
             frame.number: image
-            for frame, image in make_frames(engine or create(job.engine), source, plan, threading.Event())
+            for frame, image in make_frames(engine or create(job.engine), source, plan, plan, threading.Event())
         }
     assert sorted(made) == list(range(1, len(plan) + 1))
     return [frame.moment.kind for frame in plan], [made[number] for number in sorted(made)]
@@ -72,7 +73,7 @@ class Counting:
         self.pairs: list[tuple[int, int]] = []
         self.steps: list[float] = []
 
-    def prepare(self, a: Frame, b: Frame) -> Frame:
+    def prepare(self, a: Frame, b: Frame, times: Sequence[float] = ()) -> Frame:
         self.pairs.append((a.index, b.index))
         return a
 

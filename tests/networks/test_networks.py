@@ -7,6 +7,7 @@ The vectors were made when every network agreed with vectors of the official cod
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,47 @@ def test_out_of_memory_is_met_in_steps(files: Path, monkeypatch: pytest.MonkeyPa
     wanted = 99
     with pytest.raises(MemoryError):
         engine.synthesize(engine.prepare(*frames), 0.5)
+
+
+@pytest.mark.parametrize("name", ["4.6", "4.25", "superslomo"])
+def test_timesteps_made_together_are_those_made_alone(name: str, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [Frame(index, picture) for index, picture in enumerate(pictures())]
+    times = [0.2, 0.4, 0.6, 0.8, 0.9]
+    alone = create(open_checkpoint(files / f"{name}.pkl").network, Settings(str(files / f"{name}.pkl"), "cpu", "fp32"))
+    expected = [alone.synthesize(alone.prepare(*frames), t) for t in times]
+    engine = create(alone.info.id, alone.settings)  # type: ignore[attr-defined]
+    sizes = []
+    real = engine.at_all  # type: ignore[attr-defined]
+    monkeypatch.setattr(engine, "at_all", lambda state, group: (sizes.append(len(group)), real(state, group))[1])
+    work = engine.prepare(*frames, times)
+    for t, wanted in zip(times, expected, strict=True):
+        assert np.abs(engine.synthesize(work, t) - wanted).max() < 1e-4, t
+    assert sizes == [2, 2, 1]
+    # a job that goes on asks for some of them alone: they are made in the same groups
+    again = engine.prepare(*frames, times)
+    whole, sizes[:] = engine.synthesize(again, 0.4), []
+    assert np.array_equal(whole, engine.synthesize(engine.prepare(*frames, times), 0.4))
+    assert sizes == [2]
+
+
+def test_fewer_are_made_together_first_where_memory_runs_out(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    engine = create("rife", Settings(str(files / "4.6.pkl"), "cpu", "fp32", tell=told.append))
+    frames = [Frame(index, picture) for index, picture in enumerate(pictures())]
+    times = [0.25, 0.5, 0.75]
+    expected = [engine.synthesize(engine.prepare(*frames), t) for t in times]
+    real = engine.at_all  # type: ignore[attr-defined]
+
+    def short(state: object, group: Sequence[float]) -> list[np.ndarray]:
+        if len(group) > 1:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(state, group)
+
+    monkeypatch.setattr(engine, "at_all", short)
+    work = engine.prepare(*frames, times)
+    for t, wanted in zip(times, expected, strict=True):
+        assert np.abs(engine.synthesize(work, t) - wanted).max() < 1e-4
+    assert told == ["There is not enough memory on cpu for 96x64 at once: frames are made one by one."]
 
 
 def test_folding_changes_nothing() -> None:

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every engine costs a frame on this machine's processor: seconds, and multiply-adds of its convolutions."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from core.engines import Engine, Frame, Settings, create
+from core.engines.lento.engine import bundled
+from core.networks.checkpoints import MULTIPLY_ADDS_AT, Checkpoint, open_checkpoint
+from scripts.clips import draw
+from scripts.made_weights import LAYOUTS, checkpoint_of
+
+SIZE = (1280, 720)
+NAMES = ("flow", "lento", *LAYOUTS, "superslomo_light", "superslomo", "dain")
+FACTOR = 4
+SLOW = 5.0
+"""Seconds a frame from which on one frame of a pair is enough to measure."""
+REPEATS = 3
+
+
+def print_table(names: Sequence[str]) -> None:
+    """Print a row for every engine; networks of other people's have made weights, which cost the same."""
+    share = SIZE[0] * SIZE[1] / (MULTIPLY_ADDS_AT[0] * MULTIPLY_ADDS_AT[1])
+    print(
+        f"{SIZE[0]}x{SIZE[1]}, {FACTOR}x, {torch.get_num_threads()} threads, seconds a frame, the pair's part included"
+    )
+    print(f"{'engine':18} {'GMAC a pair':>12} {'and a frame':>12} {'fp32':>8} {'bf16':>8}")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            checkpoint = _checkpoint(name, Path(folder))
+            pair, frame = checkpoint.multiply_adds() if checkpoint else (0, 0)
+            gmacs = [f"{share * count / 1e9:.1f}" if checkpoint else "" for count in (pair, frame)]
+            precisions = ("fp32", "bf16") if checkpoint else ("fp32",)
+            seconds = [f"{_seconds(_engine(name, checkpoint, precision)):.2f}" for precision in precisions]
+            cells = [f"{cell:>12}" for cell in gmacs] + [f"{cell:>8}" for cell in seconds]
+            print(f"{name:18} {' '.join(cells)}", flush=True)
+
+
+def _checkpoint(name: str, folder: Path) -> Checkpoint | None:
+    if name == "flow":
+        return None
+    if name == "lento":
+        return bundled()
+    file = folder / f"{name}.pkl"
+    torch.save(checkpoint_of(name), file)
+    return open_checkpoint(file)
+
+
+def _engine(name: str, checkpoint: Checkpoint | None, precision: str) -> Engine:
+    if checkpoint is None:
+        return create(name)
+    weights = "" if name == "lento" else str(checkpoint.path)
+    return create(checkpoint.network, Settings(weights, "cpu", precision))
+
+
+def _seconds(engine: Engine) -> float:
+    """The least of some pairs, each with the frames that FACTOR needs, or with one where that is slow."""
+    times: Sequence[float] = [step / FACTOR for step in range(1, FACTOR)]
+    best = float("inf")
+    for repeat in range(REPEATS):
+        began = time.perf_counter()
+        pair = engine.prepare(*_frames(2 * repeat), times)
+        for count, t in enumerate(times, start=1):
+            engine.synthesize(pair, t)
+            if repeat == 0 and time.perf_counter() - began > SLOW * count:
+                return (time.perf_counter() - began) / count
+        best = min(best, (time.perf_counter() - began) / len(times))
+    return best
+
+
+def _frames(first: int) -> tuple[Frame, Frame]:
+    """Two frames with numbers of their own: engines keep what they made of a frame under its number."""
+    pictures = [cv2.resize(draw(first + index, (480, 270)), SIZE).astype(np.float32) / 255 for index in (0, 1)]
+    return Frame(first, pictures[0]), Frame(first + 1, pictures[1])
