@@ -169,11 +169,10 @@ def _tick() -> float | None:
         operator, _waiting = _waiting, ""
         with bpy.context.temp_override(window=bpy.context.window_manager.windows[0]):
             getattr(bpy.ops.lento, operator.partition(".")[2])("INVOKE_DEFAULT")
-    if tasks.update():
-        if tasks.ended.keys() - tasks.running.keys():
-            answers.forget()
-        redraw()
-    elif answers.news():
+    news, ended = tasks.update()
+    if ended:
+        answers.forget()
+    if news or answers.news():
         redraw()
     return TICK if tasks.running or answers.pending() else None
 

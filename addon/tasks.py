@@ -72,14 +72,13 @@ def start(kind: str, title: str, command: Sequence[str], log: Path, environment:
     return running[kind]
 
 
-def update() -> bool:
-    """Take in what the tasks said; True where there was something. Does not wait."""
-    news = False
-    for kind, task in list(running.items()):
-        news = task.update() or news
-        if task.done is not None:
-            finish(kind)
-    return news
+def update() -> tuple[bool, bool]:
+    """Take in what the tasks said: whether there was something, and whether one ended. Does not wait."""
+    news = any([task.update() for task in running.values()])
+    over = [kind for kind, task in running.items() if task.done is not None]
+    for kind in over:
+        finish(kind)
+    return news, bool(over)
 
 
 def finish(kind: str) -> None:

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .job import Job
-from .messages import Cancelled, Done, Error, ExitCode, Failure, InputError, Messenger, Status
+from .messages import Cancelled, Done, Error, ExitCode, Failure, InputError, Messenger, Record, Status, claim_stdout
 
+Tell = Callable[[Record], None]
 CANCELLED = Status("Cancelled. Finished frames are kept, and the same job goes on after them.")
 PATIENCE = 1.5
 """Seconds that a cancelled job has to end by itself."""
@@ -64,6 +65,18 @@ def reported(messenger: Messenger, work: Callable[[], str], cancelled: Status = 
         )
     messenger.send(Done(code, result))
     return code
+
+
+def command(
+    as_json: bool, until_stdin_closes: bool, work: Callable[[Tell, threading.Event], str], cancelled: Status = CANCELLED
+) -> int:
+    """Run a command that tells records and can be cancelled; its exit code. `work` is given where to tell them."""
+    messenger = Messenger(claim_stdout(), as_json)
+    cancel = threading.Event()
+    cancel_on_signals(cancel)
+    if until_stdin_closes:
+        cancel_when_stdin_closes(cancel)
+    return reported(messenger, lambda: work(messenger.send, cancel), cancelled)
 
 
 def read_job(path: Path) -> Job:

@@ -11,8 +11,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from ..messages import ExitCode, Failure, Messenger, Status, claim_stdout
-from ..process import cancel_on_signals, cancel_when_stdin_closes, reported
+from ..messages import ExitCode, Failure, Status
+from ..process import Tell, command
 from . import doctor, hardware, installer, sets
 
 CANCELLED = Status("Cancelled. What is installed is kept: create the environment again to go on after it.")
@@ -27,22 +27,22 @@ def add_parsers(commands: Any) -> None:
         ("remove", "delete it"),
         ("plan", "say what `create` would do, as JSON"),
     ):
-        command = verbs.add_parser(verb, help=text)
-        command.add_argument("folder", type=Path, metavar="DIR", help="the environment's folder")
-        command.add_argument("--json", action="store_true", help="one JSON record a line, for programs")
-        command.add_argument("--until-stdin-closes", action="store_true", help="cancel when standard input ends")
+        verb_parser = verbs.add_parser(verb, help=text)
+        verb_parser.add_argument("folder", type=Path, metavar="DIR", help="the environment's folder")
+        verb_parser.add_argument("--json", action="store_true", help="one JSON record a line, for programs")
+        verb_parser.add_argument("--until-stdin-closes", action="store_true", help="cancel when standard input ends")
         if verb != "remove":
-            command.add_argument(
+            verb_parser.add_argument(
                 "--base", type=Path, default=Path(sys.executable), metavar="PYTHON", help="Python that it is made of"
             )
-            command.add_argument(
+            verb_parser.add_argument(
                 "--set",
                 choices=["auto", *(made.id for made in sets.SETS)],
                 default="auto",
                 help="packages; auto: those that fit this machine",
             )
-            command.add_argument("--wheels", default="", metavar="DIR", help="take packages from this folder alone")
-            command.add_argument("--index", default="", metavar="URL", help="take packages from this index alone")
+            verb_parser.add_argument("--wheels", default="", metavar="DIR", help="take packages from this folder alone")
+            verb_parser.add_argument("--index", default="", metavar="URL", help="take packages from this index alone")
     check = commands.add_parser("doctor", help="say what this Python can do, and what is wrong with it")
     check.add_argument("--json", action="store_true", help="as JSON, for programs")
     check.add_argument(
@@ -70,21 +70,16 @@ def run(arguments: argparse.Namespace) -> int:
     except Failure as failure:
         print(f"Error: {failure}", file=sys.stderr)
         return failure.code
-    messenger = Messenger(claim_stdout(), arguments.json)
-    cancel = threading.Event()
-    cancel_on_signals(cancel)
-    if arguments.until_stdin_closes:
-        cancel_when_stdin_closes(cancel)
 
-    def work() -> str:
+    def work(tell: Tell, cancel: threading.Event) -> str:
         folder = arguments.folder.absolute()
         if arguments.verb == "remove":
             installer.remove(folder)
             return str(folder)
         sources = installer.Sources(arguments.wheels, arguments.index)
-        return str(installer.create(folder, arguments.base, _set(arguments)[0], sources, messenger.send, cancel))
+        return str(installer.create(folder, arguments.base, _set(arguments)[0], sources, tell, cancel))
 
-    return reported(messenger, work, CANCELLED)
+    return command(arguments.json, arguments.until_stdin_closes, work, CANCELLED)
 
 
 def _set(arguments: argparse.Namespace) -> tuple[sets.Set, str]:

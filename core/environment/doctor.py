@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from .. import __version__
 from ..job import ENGINES, NEED_WEIGHTS
 from ..messages import Failure, InputError
 from ..models import catalogue, store
+from ..models.store import Model
 from . import hardware, sets
 from .installer import MARKER, Requirement, digest, requirements
 from .packages import BASE, BETTER, TORCH, lacking
@@ -37,6 +39,8 @@ def examine() -> Found:
     packages = [_package(name) for name in (*BASE, *BETTER, *TORCH)]
     there = {package["name"] for package in packages if package["version"]}
     devices, trouble = _devices() if "torch" in there else ([], [])
+    models, wrong = _models()
+    trouble = [*trouble, *wrong]
     found: Found = {
         "lento": __version__,
         "python": {
@@ -47,14 +51,22 @@ def examine() -> Found:
         },
         "packages": packages,
         "devices": devices,
-        "engines": [_engine(choice.id, choice.label) for choice in ENGINES],
+        "engines": [_engine(choice.id, choice.label, models) for choice in ENGINES],
         "folders": [_folder("frames that are temporary", Path(tempfile.gettempdir()))],
     }
-    models = store.default_folder()
-    if models is not None:
-        found["folders"].append(_folder("models", models))
-    found["problems"] = [*trouble, *_problems(found, there)]
+    folder = store.default_folder()
+    if folder is not None:
+        found["folders"].append(_folder("models", folder))
+    found["problems"] = [*trouble, *_problems(found, there, models)]
     return found
+
+
+def _models() -> tuple[list[Model], list[str]]:
+    """The models that are there, and what is wrong with the folder."""
+    try:
+        return store.installed(), []
+    except Failure as failure:
+        return [], [str(failure)]
 
 
 def readable(found: Found) -> str:
@@ -171,9 +183,9 @@ def _gmacs(torch: Any, device: str, precision: str) -> float:
     return float(count * channels * channels * 9 * height * width / (time.perf_counter() - began) / 1e9)
 
 
-def _engine(engine_id: str, label: str) -> Found:
+def _engine(engine_id: str, label: str, models: Sequence[Model]) -> Found:
     lacks = lacking(engine_id)
-    weights = [model.name for model in store.installed() if model.engine == engine_id]
+    weights = [model.name for model in models if model.engine == engine_id]
     if not lacks and engine_id in NEED_WEIGHTS and not weights:
         lacks = "a checkpoint"
     return {"id": engine_id, "label": label, "lacks": lacks, "weights": weights}
@@ -191,7 +203,7 @@ def _folder(what: str, path: Path) -> Found:
     }
 
 
-def _problems(found: Found, there: set[str]) -> list[str]:
+def _problems(found: Found, there: set[str], models: Sequence[Model]) -> list[str]:
     told = []
     missing = [name for name in BASE if name not in there]
     if missing:
@@ -225,7 +237,7 @@ def _problems(found: Found, there: set[str]) -> list[str]:
         catalogue.entries()
     except Failure as failure:
         told.append(str(failure))
-    for model in store.installed():
+    for model in models:
         if not model.path.is_file():
             told.append(f"The model {model.name} lacks its file {model.path}: remove it, or get it again.")
     return told

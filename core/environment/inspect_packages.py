@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from pip._vendor.packaging.requirements import Requirement
+from pip._vendor.packaging.version import Version
 
 
 def is_whole(requirement: Requirement) -> bool:
@@ -19,7 +20,9 @@ def is_whole(requirement: Requirement) -> bool:
         found = metadata.distribution(requirement.name)
     except metadata.PackageNotFoundError:
         return False
-    if not requirement.specifier.contains(found.version, prereleases=True) or found.files is None:
+    (pinned,) = requirement.specifier
+    # not specifier.contains(): to it 2.13.0+cpu is a 2.13.0
+    if Version(found.version) != Version(pinned.version) or found.files is None:
         return False
     for file in found.files:
         if file.size is None or file.suffix == ".pyc":

@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +25,9 @@ from .. import locks
 from ..messages import Cancelled, Failure, InputError, Progress, Record, Status
 from .sets import PYTHONS, Set
 
-MARKER, LOCK, LOG = "lento.json", "lento.lock", "pip.log"
+MARKER, SET, LOCK, LOG = "lento.json", "lento.set", "lento.lock", "pip.log"
+REQUIREMENT = "requirement.txt"
+"""The package that pip installs now."""
 INSPECT = Path(__file__).with_name("inspect_packages.py")
 LOOK = 0.1
 """Seconds between looks at whether the user cancelled."""
@@ -132,9 +133,11 @@ def create(folder: Path, base: Path, chosen: Set, sources: Sources, tell: Tell, 
     with _alone(folder):
         (folder / MARKER).unlink(missing_ok=True)
         installation = _Installation(folder, chosen, sources, tell, cancel)
-        kept = _is_of(folder, version)
+        kept = _is_of(folder, version) and _set_of(folder) == chosen.id
         if not kept:
             _make(folder, base, tell)
+            with _explained(folder):
+                (folder / SET).write_text(chosen.id, encoding="ascii")
         installation.check_space(kept)
         installation.install()
         made = {
@@ -229,6 +232,14 @@ def _is_of(folder: Path, version: tuple[int, int]) -> bool:
     return told.strip() == str(version)
 
 
+def _set_of(folder: Path) -> str:
+    """The set that an environment was begun with: of another nothing is kept, for what it brought would stay."""
+    try:
+        return (folder / SET).read_text(encoding="ascii")
+    except OSError:
+        return ""
+
+
 def _make(folder: Path, base: Path, tell: Tell) -> None:
     """A new, empty environment; what was in the folder is deleted, but for the lock that is held."""
     tell(Status(f"Making an environment with {base}"))
@@ -308,15 +319,15 @@ class _Installation:
     def _pip_install(self, requirement: Requirement, log: Path) -> None:
         name = requirement.name.partition("==")[0]
         self.tell(Status(f"Installing {requirement.name}"))
-        with tempfile.TemporaryDirectory(prefix="lento-") as folder:
-            file = Path(folder) / "requirement.txt"
+        file = self.folder / REQUIREMENT
+        with _explained(self.folder):
             file.write_text(requirement.lines, encoding="utf-8")
-            arguments = ["install", "--no-input", "--no-warn-script-location", "--force-reinstall"]
-            arguments += ["--timeout", str(PATIENCE), "--retries", str(RETRIES), *self._from(name)]
-            arguments += ["--no-deps", "--require-hashes"] if requirement.is_hashed else []
-            if not requirement.is_hashed:
-                arguments.remove("--force-reinstall")  # it would be done to all that it depends on
-            code, output = self._run_pip([*arguments, "-r", str(file)], name, log)
+        arguments = ["install", "--no-input", "--no-warn-script-location", "-r", str(file)]
+        arguments += ["--timeout", str(PATIENCE), "--retries", str(RETRIES), *self._from(name)]
+        alone = ["--force-reinstall", "--no-deps", *(["--require-hashes"] if requirement.is_hashed else [])]
+        code, output = self._run_pip([*arguments, *alone], name, log)
+        if code == 0 and not requirement.is_hashed:  # what it depends on is pinned nowhere
+            code, output = self._run_pip(arguments, name, log)
         if code:
             raise InputError(self._explain(requirement, output, log))
 
@@ -360,7 +371,7 @@ class _Installation:
         self._finished += size
         watcher.join()
         text = "".join(said)
-        with open(log, "a", encoding="utf-8") as file:
+        with _explained(self.folder), open(log, "a", encoding="utf-8") as file:
             file.write(f"$ {' '.join(command)}\n{text}\n")
         if self.cancel.is_set():
             raise Cancelled("Cancelled.")

@@ -10,8 +10,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from ..messages import ExitCode, Failure, Messenger, Status, claim_stdout
-from ..process import cancel_on_signals, cancel_when_stdin_closes, reported
+from ..messages import ExitCode, Failure, Status
+from ..process import Tell, command
 from . import catalogue, store
 from .download import download
 
@@ -28,38 +28,33 @@ def add_parsers(commands: Any) -> None:
         ("download", "fetch one of the catalogue"),
         ("remove", "delete one"),
     ):
-        command = verbs.add_parser(verb, help=text)
+        verb_parser = verbs.add_parser(verb, help=text)
         if verb == "import":
-            command.add_argument("file", type=Path, metavar="FILE")
-            command.add_argument("--name", default="", help="what it shall be called; else as the file is")
+            verb_parser.add_argument("file", type=Path, metavar="FILE")
+            verb_parser.add_argument("--name", default="", help="what it shall be called; else as the file is")
         elif verb != "list":
-            command.add_argument("name", metavar="NAME")
-        command.add_argument("--folder", metavar="DIR", help=f"the models' folder; else ${store.VARIABLE}")
-        command.add_argument("--json", action="store_true", help="for programs")
-        command.add_argument("--until-stdin-closes", action="store_true", help="cancel when standard input ends")
+            verb_parser.add_argument("name", metavar="NAME")
+        verb_parser.add_argument("--folder", metavar="DIR", help=f"the models' folder; else ${store.VARIABLE}")
+        verb_parser.add_argument("--json", action="store_true", help="for programs")
+        verb_parser.add_argument("--until-stdin-closes", action="store_true", help="cancel when standard input ends")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one of the commands and return its exit code."""
     if arguments.verb == "list":
         return _list(arguments)
-    messenger = Messenger(claim_stdout(), arguments.json)
-    cancel = threading.Event()
-    cancel_on_signals(cancel)
-    if arguments.until_stdin_closes:
-        cancel_when_stdin_closes(cancel)
 
-    def work() -> str:
+    def work(tell: Tell, cancel: threading.Event) -> str:
         folder = store.folder_of(arguments.folder)
         if arguments.verb == "remove":
             store.remove(arguments.name, folder)
             return str(folder)
         if arguments.verb == "import":
             file = arguments.file.absolute()
-            return str(store.add(file, arguments.name, folder, str(file), messenger.send, cancel).path)
-        return str(download(catalogue.named(arguments.name), folder, messenger.send, cancel).path)
+            return str(store.add(file, arguments.name, folder, str(file), tell, cancel).path)
+        return str(download(catalogue.named(arguments.name), folder, tell, cancel).path)
 
-    return reported(messenger, work, CANCELLED)
+    return command(arguments.json, arguments.until_stdin_closes, work, CANCELLED)
 
 
 def listed(folder: Path) -> list[dict[str, Any]]:

@@ -111,17 +111,20 @@ def _fetch(entry: Entry, part: Path, tell: Tell, cancel: threading.Event) -> Non
         total = there + int(answer.headers.get("Content-Length") or 0)
         with explained(part.parent):
             _write_tag(part, answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "")
+            if not goes_on:
+                part.write_bytes(b"")
         began, before = time.monotonic(), there
-        with open(part, "ab" if goes_on else "wb") as file:
-            while chunk := answer.read1(CHUNK):
-                if cancel.is_set():
-                    raise Cancelled("Cancelled.")
-                with explained(part.parent):
-                    file.write(chunk)
-                there += len(chunk)
-                speed = (there - before) / max(1e-3, time.monotonic() - began)
-                left = round((total - there) / max(1.0, speed), 1) if total else None
-                tell(Progress(there, max(total, there), speed, left, entry.label, "bytes"))
+        while chunk := answer.read1(CHUNK):
+            if cancel.is_set():
+                raise Cancelled("Cancelled.")
+            # opened anew for every piece: what a file kept back for later, it would complain about when it is closed,
+            # among the failures of the connection
+            with explained(part.parent), open(part, "ab") as file:
+                file.write(chunk)
+            there += len(chunk)
+            speed = (there - before) / max(1e-3, time.monotonic() - began)
+            left = round((total - there) / max(1.0, speed), 1) if total else None
+            tell(Progress(there, max(total, there), speed, left, entry.label, "bytes"))
         if there < total:
             raise http.client.IncompleteRead(b"", total - there)
 

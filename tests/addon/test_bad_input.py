@@ -18,6 +18,7 @@ import pytest
 
 from scripts.in_blender import edit
 from tests.addon.helpers import add_color, add_effect, add_images, add_movie, layout, lento, number_shown, select
+from tests.failing import small_disk
 
 
 def state(scene: Any) -> Any:
@@ -207,18 +208,11 @@ def test_folder_that_cannot_be_written(scene: Any, clips: Path) -> None:
 
 
 def test_full_disk(clips: Path, scene: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"a small disk cannot be mounted without the rights for it: {mounted.stderr.decode().strip()}")
-    try:
-        add_movie(scene, clips / "clip.mp4")
+    add_movie(scene, clips / "clip.mp4")
+    with small_disk(tmp_path / "small") as folder:
         bpy.ops.wm.save_as_mainfile(filepath=str(folder / "shot.blend"))
         refused(bpy.context.scene, "is full: free some space")
-    finally:
         bpy.ops.wm.read_homefile(use_empty=True)
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_worker_python_that_is_not_there_or_lacks_packages(

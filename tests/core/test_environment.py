@@ -21,7 +21,7 @@ from core.environment.hardware import Hardware, Nvidia
 from core.environment.installer import Sources
 from core.environment.sets import Set
 from core.messages import Cancelled, InputError, Progress, Record
-from tests.setup_helpers import Server, served, wheel
+from tests.failing import Server, served, small_disk, wheel
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = Path(sys.executable)
@@ -54,6 +54,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment without packages but pip, to copy: making one takes seconds."""
     folder = tmp_path_factory.mktemp("empty") / "lento-env"
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    (folder / "lento.set").write_text(SMALL.id)
     return folder
 
 
@@ -189,19 +190,12 @@ def wait_for(server: Server, path: str) -> None:
 
 
 def test_full_disk(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"a small disk cannot be mounted without the rights for it: {mounted.stderr.decode().strip()}")
-    try:
+    with small_disk(tmp_path / "small", 4) as place:
         with pytest.raises(InputError, match="is full: free some space|cannot make an environment"):
             create(place / "lento-env", server)
         monkeypatch.setattr(sets, "UNPACKED", 1e9)
         with pytest.raises(InputError, match=r"takes about 420000.0 GB, and the disk of .* has .* GB left"):
             create(tmp_path / "lento-env", server)
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
 
 
 def test_damage_is_repaired(server: Server, folder: Path) -> None:
@@ -233,6 +227,30 @@ def test_environment_of_another_python_is_made_anew(server: Server, folder: Path
         shutil.rmtree(next(folder.rglob("site-packages/pip")))
     create(folder, server)
     assert values(folder) == "2"
+
+
+def test_another_set_leaves_nothing_of_the_first(server: Server, folder: Path) -> None:
+    create(folder, server)
+    (folder / "lento.set").write_text("linux-cu130")
+    stray = next(folder.rglob("site-packages")) / "left_over.py"
+    stray.write_text("")
+    create(folder, server)
+    assert values(folder) == "2"
+    assert not stray.exists()
+
+
+def test_build_for_another_accelerator_is_replaced(server: Server, folder: Path) -> None:
+    """2.13.0+cpu is no 2.13.0: a requirement that an index's hash does not tell, as PyTorch's own have it."""
+    create(folder, server)
+    requirements = sets.REQUIREMENTS / "worker.txt"
+    wheel(server.folder, "lento_second", "1.0+cpu", 500)
+    requirements.write_text(requirements.read_text().partition("lento-second")[0] + "lento-second==1.0+cpu\n")
+    create(folder, server)
+    assert list(folder.rglob("lento_second-1.0+cpu.dist-info"))
+    damaged = next(folder.rglob("lento_second.py"))
+    damaged.write_text("VALUE = ")
+    create(folder, server)
+    assert values(folder) == "2", "and mended, too"
 
 
 def test_python_that_cannot_be_the_base(tmp_path: Path, server: Server) -> None:
@@ -399,6 +417,9 @@ def test_doctor_names_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPa
              "path": "m.pkl"}
         )
     )  # fmt: skip
+    (tmp_path / "bad.json").write_text("{")
+    assert "bad.json does not describe a model" in " ".join(doctor.examine()["problems"])
+    (tmp_path / "bad.json").unlink()
     told = " ".join(doctor.examine()["problems"])
     assert "does not use the graphics card" in told
     assert "GB are free in" in told

@@ -19,7 +19,7 @@ from core.messages import Cancelled, InputError, Progress, Record, Status
 from core.models import catalogue, commands, download, store
 from core.models.catalogue import Entry
 from scripts.made_weights import checkpoint_of
-from tests.setup_helpers import Server, served
+from tests.failing import Server, served, small_disk
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -159,17 +159,10 @@ def test_server_that_is_silent_or_gone(server: Server, tmp_path: Path, monkeypat
 
 
 def test_full_disk(server: Server, tmp_path: Path) -> None:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"a small disk cannot be mounted without the rights for it: {mounted.stderr.decode().strip()}")
-    try:
+    with small_disk(tmp_path / "small") as folder:
         with pytest.raises(InputError, match="cannot be used .No space left.*free some space"):
             fetch(entry(server), folder)
         assert store.installed(folder) == []
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def add(file: Path, folder: Path, name: str = "") -> store.Model:

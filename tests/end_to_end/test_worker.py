@@ -24,6 +24,7 @@ from core.job import Job
 from core.messages import Done, Error, Progress, Record, Status, Warning, decode
 from core.source import open_source
 from scripts.clips import read_number, write_clip
+from tests import failing
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -261,13 +262,8 @@ def test_job_file_that_is_wrong(tmp_path: Path) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one megabyte."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"a small disk cannot be mounted without the rights for it: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with failing.small_disk(tmp_path / "small") as folder:
+        yield folder
 
 
 def test_full_disk(clip: Path, small_disk: Path) -> None:

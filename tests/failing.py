@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An index of packages and a server of files on loopback, which can fail in every way that real ones do."""
+"""An index of packages and a server of files on loopback, and a disk, which can fail in every way that real ones do."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import subprocess
 import threading
 import time
 import zipfile
@@ -13,6 +14,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int = 1) -> Iterator[Path]:
+    """A file system of that size in a new folder; skips the test where nobody may mount one."""
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], capture_output=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"a small disk cannot be mounted without the rights for it: {mounted.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def wheel(folder: Path, name: str, version: str = "1.0", size: int = 100) -> Path:
@@ -73,7 +92,7 @@ def served(folder: Path) -> Iterator[Server]:
 
         def do_GET(self) -> None:
             self.path = self.path.partition("://")[2].partition("/")[2] if "://" in self.path else self.path[1:]
-            self.path = f"/{self.path}"  # a proxy is asked for whole addresses
+            self.path = f"/{unquote(self.path)}"  # a proxy is asked for whole addresses
             told.asked.append(f"{self.path} {self.headers.get('Range', '')}".strip())
             if self.path.startswith("/simple/"):
                 self._page(self.path.strip("/").split("/")[1].replace("-", "_"))
