@@ -166,10 +166,11 @@ def _run(arguments: argparse.Namespace, messenger: Messenger, cancel: threading.
     from . import pipeline  # here, so that a Python without its packages is reported as a record
 
     with in_use(Path(sys.executable)):
-        return str(pipeline.run(_job(arguments, messenger.send), messenger.send, cancel))
+        return str(pipeline.run(job_of(arguments, messenger.send), messenger.send, cancel))
 
 
-def _job(arguments: argparse.Namespace, tell: Callable[[Record], None]) -> Job:
+def job_of(arguments: argparse.Namespace, tell: Callable[[Record], None]) -> Job:
+    """The job that the command line asks for. Raises InputError where the media cannot be read."""
     if arguments.command == "run":
         return read_job(Path(arguments.job))
     from .sound import has_sound
@@ -215,7 +216,7 @@ def _print_plan(arguments: argparse.Namespace) -> int:
         def tell(record: Record) -> None:
             print(getattr(record, "text", ""), file=sys.stderr)
 
-        job = _job(arguments, tell)
+        job = job_of(arguments, tell)
         source, rate, times = open_job(job, tell)
         with source:
             frames = plan_job(job, source, rate, times, lambda record: None, threading.Event())

@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from core.cli import job_of, parser
 from core.job import ENGINES
-from core.messages import Progress, decode
+from core.messages import Progress, Ready, decode
 from scripts.clips import write_clip
 
 from .networks import NAMES, print_table
@@ -31,6 +34,8 @@ class Run:
     frames: int
     first: float
     """Seconds from the start of the process to its first progress record."""
+    again: float
+    """The same for a job that a worker which stayed ready does."""
     seconds: float
     peak: float
     """Largest resident memory, MB."""
@@ -61,12 +66,15 @@ def run(arguments: argparse.Namespace) -> None:
 def _print_worker(arguments: argparse.Namespace) -> None:
     clip = arguments.clip or _drawn(max(arguments.source_frames), tuple(arguments.size))
     print(f"{clip.name}, {arguments.factor}x, {os.cpu_count()} cores")
-    print(f"{'engine':10} {'source':>7} {'frames':>7} {'first progress':>15} {'frames/s':>9} {'peak memory':>12}")
+    print(
+        f"{'engine':10} {'source':>7} {'frames':>7} {'first progress':>15} {'when ready':>11} {'frames/s':>9} "
+        f"{'peak memory':>12}"
+    )
     options = ("--factor", arguments.factor, "--weights", arguments.weights, "--precision", arguments.precision)
     for one in measure(clip, arguments.engine or ["flow"], arguments.source_frames, options):
         print(
-            f"{one.engine:10} {one.source_frames:7} {one.frames:7} {one.first:13.2f} s {one.frames / one.seconds:9.2f} "
-            f"{one.peak:9.0f} MB",
+            f"{one.engine:10} {one.source_frames:7} {one.frames:7} {one.first:13.2f} s {one.again:9.2f} s "
+            f"{one.frames / one.seconds:9.2f} {one.peak:9.0f} MB",
             flush=True,
         )
 
@@ -95,7 +103,32 @@ def _measured(clip: Path, engine: str, length: int, options: tuple[str, ...], ou
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         raise SystemExit(f"the worker failed with {engine} on {clip}")
-    return Run(engine, length, frames, first, time.monotonic() - began, usage.ru_maxrss / 1024)
+    seconds = time.monotonic() - began
+    return Run(engine, length, frames, first, _again(words[1:], output), seconds, usage.ru_maxrss / 1024)
+
+
+def _again(words: Sequence[Any], output: Path) -> float:
+    """Seconds to the first progress record of a job whose worker has just done it once."""
+    parsed = parser().parse_args(["slow", *map(str, words)])
+    command = [sys.executable, "-m", "core", "serve", "--idle", "60"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        for number in (1, 2):
+            parsed.range, parsed.output = (0, 3), f"{output}-{number}"
+            file = output.parent / f"{number}.json"
+            file.write_text(job_of(parsed, lambda record: None).to_json(), encoding="utf-8")
+            began, first = time.monotonic(), 0.0
+            worker.stdin.write(json.dumps({"job": str(file), "log": os.devnull}) + "\n")
+            worker.stdin.flush()
+            for line in worker.stdout:
+                record = decode(line)
+                if isinstance(record, Progress):
+                    first = first or time.monotonic() - began
+                if isinstance(record, Ready):
+                    break
+        worker.stdin.close()
+    return first
 
 
 def _drawn(frames: int, size: tuple[int, int]) -> Path:
