@@ -245,7 +245,7 @@ class Job:
         usual_maximum=Fraction(360),
     )
     sound: str = option("auto", label="Sound", help="What becomes of the sound over the range", choices=SOUNDS)
-    engine: str = option("flow", label="Engine", help="What makes the frames in between", choices=ENGINES)
+    engine: str = option("lento", label="Engine", help="What makes the frames in between", choices=ENGINES)
     weights: str = option(
         "",
         label="Weights",

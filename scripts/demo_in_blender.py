@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, default=1.5, help="length of the marked range")
     parser.add_argument("--factor", type=float, default=4.0)
-    parser.add_argument("--engine", default="flow")
+    parser.add_argument("--engine", default="lento")
     arguments = parser.parse_args()
     install_extension()
     arguments.folder.mkdir(parents=True, exist_ok=True)
