@@ -21,7 +21,7 @@ from scripts.made_weights import LAYOUTS, checkpoint_of
 SIZE = (1280, 720)
 NAMES = ("flow", "lento", *LAYOUTS, "superslomo_light", "superslomo", "dain")
 FACTOR = 4
-SLOW = 5.0
+SLOW = 20.0
 """Seconds a frame from which on one frame of a pair is enough to measure."""
 REPEATS = 3
 
