@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import time
@@ -66,8 +67,13 @@ def test_from_a_fresh_user_folder_to_slow_motion(scene: Any, clips: Path, prefer
     bpy.context.preferences.system.use_online_access = False
     assert bpy.ops.lento.slow_motion(engine="lento", range=(5, 7)) == {"FINISHED"}
     assert bpy.ops.lento.check() == {"FINISHED"}
+    # deleted by hand, but for a part: a sentence, and the next click works
+    shutil.rmtree(folder / "bin")
+    refused("was made with .* which is gone.*press Create Environment", bpy.ops.lento.slow_motion, strip="Clip.001")
+    assert bpy.ops.lento.create_environment.poll() is False, "offline again"
     assert bpy.ops.lento.remove_environment() == {"FINISHED"}
     assert not folder.exists()
+    refused("press Create Environment", bpy.ops.lento.slow_motion, strip="Clip.001")
 
 
 def test_a_folder_of_wheels_needs_no_online_access(preferences: Any, tmp_path: Path) -> None:
