@@ -45,7 +45,7 @@ class LentoPreferences(bpy.types.AddonPreferences):  # noqa: D101  (its text wou
         ),
         "package_index": bpy.props.StringProperty(
             name="Package Index",
-            description="Address of an index that has all packages, such as a studio's mirror; empty: pypi.org and "
+            description="Address of an index that has all packages, such as a studio's mirror; empty: PyPI and "
             "download.pytorch.org, or what this computer's pip is told",
         ),
         "keep_ready": bpy.props.IntProperty(

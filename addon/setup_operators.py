@@ -87,7 +87,7 @@ def plan_lines(context: Any, plan: dict[str, Any]) -> list[str]:
     if not plan:
         return []
     chosen = preferences.of(context)
-    source = chosen.wheels_folder or chosen.package_index or "the package index (pypi.org, download.pytorch.org)"
+    source = chosen.wheels_folder or chosen.package_index or "the package index (PyPI, download.pytorch.org)"
     lines = [
         f"Packages: {plan['label']}. {plan['why']}",
         f"To download: about {plan['download'] / 1e6:.0f} MB, from {source}",

@@ -32,7 +32,7 @@ Blocks = dict[str, str]
 def compiled(uv: str, source: str, *options: str) -> str:
     """What uv makes of an .in file."""
     command = [uv, "pip", "compile", str(FOLDER / source), "--quiet", "--no-config", "--no-header", "--no-annotate"]
-    command += ["--index-url", "https://pypi.org/simple", "--python-version", OLDEST, *options]
+    command += ["--python-version", OLDEST, *options]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT).stdout
 
 
