@@ -14,6 +14,7 @@ from typing import Any
 from ..messages import ExitCode, Failure, Status
 from ..process import Tell, command
 from . import doctor, hardware, installer, sets
+from .pip import Sources
 
 CANCELLED = Status("Cancelled. What is installed is kept: create the environment again to go on after it.")
 
@@ -76,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.verb == "remove":
             installer.remove(folder)
             return str(folder)
-        sources = installer.Sources(arguments.wheels, arguments.index)
+        sources = Sources(arguments.wheels, arguments.index)
         return str(installer.create(folder, arguments.base, _set(arguments)[0], sources, tell, cancel))
 
     return command(arguments.json, arguments.until_stdin_closes, work, CANCELLED)

@@ -22,8 +22,9 @@ from ..messages import Failure, InputError
 from ..models import catalogue, store
 from ..models.store import Model
 from . import hardware, sets
-from .installer import MARKER, Requirement, digest, requirements
+from .installer import MARKER, digest
 from .packages import BASE, BETTER, TORCH, lacking
+from .pip import Requirement, requirements
 from .sets import Set
 
 Found = dict[str, Any]

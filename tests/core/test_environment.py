@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from core.environment import doctor, hardware, installer, sets
+from core.environment import doctor, hardware, installer, pip, sets
 from core.environment.hardware import Hardware, Nvidia
-from core.environment.installer import Sources
+from core.environment.pip import Sources
 from core.environment.sets import Set
 from core.messages import Cancelled, InputError, Progress, Record
 from tests.failing import Server, served, small_disk, wheel
@@ -40,8 +40,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
         f"lento-second==1.0 ; python_full_version >= '3.8' \\\n    --hash=sha256:{digest(second)}\n"
     )
     monkeypatch.setattr(sets, "REQUIREMENTS", files)
-    monkeypatch.setattr(installer, "PATIENCE", 1)
-    monkeypatch.setattr(installer, "RETRIES", 1)
+    monkeypatch.setattr(pip, "PATIENCE", 1)
+    monkeypatch.setattr(pip, "RETRIES", 1)
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -293,7 +293,7 @@ def test_worker_and_installation_keep_out_of_each_others_way(server: Server, fol
 
 def test_progress_counts_bytes(server: Server, folder: Path) -> None:
     told = [record for record in create(folder, server) if isinstance(record, Progress)]
-    if installer._pip_version("", folder) >= (24, 1):  # older ones do not tell
+    if pip._pip_version("", folder) >= (24, 1):  # older ones do not tell
         assert {record.unit for record in told} == {"bytes"}
         assert told[-1].done <= told[-1].total
 
@@ -372,7 +372,7 @@ def test_every_set_is_pinned_and_its_size_is_known() -> None:
     listed = (ROOT / "addon" / "preferences.py").read_text(encoding="utf-8")
     assert all(f'"{made.id}"' in listed for made in sets.SETS), "what the preferences offer"
     for made in sets.SETS:
-        wanted = [one for path in made.files for one in installer.requirements(path)]
+        wanted = [one for path in made.files for one in pip.requirements(path)]
         assert all("==" in one.name for one in wanted)
         torch = [one for one in wanted if one.name.startswith("torch==")]
         assert len(torch) == (made.id != "no-torch")
