@@ -19,6 +19,11 @@ ADDON = __package__.rpartition(".")[0]
 """The extension's module name, which Blender chooses: bl_ext.<repository>.lento."""
 
 
+def _check_it(chosen: Any, context: Any) -> None:
+    """Another Python was named: the preferences show what the doctor says of it."""
+    chosen.show_check = True
+
+
 class LentoPreferences(bpy.types.AddonPreferences):  # noqa: D101  (its text would be shown nowhere)
     bl_idname = ADDON
     __annotations__ = {
@@ -26,6 +31,7 @@ class LentoPreferences(bpy.types.AddonPreferences):  # noqa: D101  (its text wou
             name="Existing Python",
             subtype="FILE_PATH",
             description="A Python that has the worker's packages; empty: the environment that Lento makes",
+            update=_check_it,
         ),
         "base_python": bpy.props.StringProperty(
             name="Base Python",

@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .. import locks
+from ..disk import explained
 from ..messages import InputError, Status
 from ..process import Tell
-from .pip import Installation, Sources, check_sources, explained, full, short
+from .pip import Installation, Sources, check_sources, full, short
 from .sets import PYTHONS, Set
 
 MARKER, SET, LOCK = "lento.json", "lento.set", "lento.lock"
@@ -85,7 +86,7 @@ def create(folder: Path, base: Path, chosen: Set, sources: Sources, tell: Tell, 
         kept = _is_of(folder, version) and _set_of(folder) == chosen.id
         if not kept:
             _make(folder, base, tell)
-            with explained(folder):
+            with explained(f"The environment {folder}"):
                 (folder / SET).write_text(chosen.id, encoding="ascii")
         installation.check_space(kept)
         installation.install()
@@ -96,7 +97,7 @@ def create(folder: Path, base: Path, chosen: Set, sources: Sources, tell: Tell, 
             "python": ".".join(map(str, version)),
             "requirements": digest(chosen),
         }
-        with explained(folder):
+        with explained(f"The environment {folder}"):
             (folder / f"{MARKER}.part").write_text(json.dumps(made, indent=1), encoding="utf-8")
             os.replace(folder / f"{MARKER}.part", folder / MARKER)
     return python_in(folder)
@@ -106,11 +107,9 @@ def remove(folder: Path) -> None:
     """Delete the environment. Raises InputError where a job runs in it, or files cannot be deleted."""
     if not folder.exists():
         return
-    with _alone(folder), explained(folder):
+    with _alone(folder), explained(f"The environment {folder}"):
         (folder / MARKER).unlink(missing_ok=True)
-        for entry in folder.iterdir():
-            if entry.name != LOCK:
-                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        _clear(folder)
     shutil.rmtree(folder, ignore_errors=True)  # the lock is let go of: only its file is left
 
 
@@ -134,7 +133,7 @@ def in_use(python: Path) -> Iterator[None]:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    with explained(folder):
+    with explained(f"The environment {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         file = open(folder / LOCK, "a+b")  # noqa: SIM115  (closed below; closing it lets the lock go)
     with file:
@@ -167,13 +166,18 @@ def _set_of(folder: Path) -> str:
         return ""
 
 
+def _clear(folder: Path) -> None:
+    """Delete everything but the lock, which is held."""
+    for entry in folder.iterdir():
+        if entry.name != LOCK:
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
 def _make(folder: Path, base: Path, tell: Tell) -> None:
     """A new, empty environment; what was in the folder is deleted, but for the lock that is held."""
     tell(Status(f"Making an environment with {base}"))
-    with explained(folder):
-        for entry in folder.iterdir():
-            if entry.name != LOCK:
-                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    with explained(f"The environment {folder}"):
+        _clear(folder)
     try:
         subprocess.run(
             [str(base), "-I", "-m", "venv", str(folder)], stdin=subprocess.DEVNULL, capture_output=True, check=True,

@@ -10,12 +10,12 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..disk import explained
 from ..messages import Cancelled, Failure, InputError, Progress, Status
 from ..process import Tell
 from .sets import Set
@@ -82,17 +82,6 @@ def check_sources(sources: Sources) -> None:
         )
 
 
-@contextmanager
-def explained(folder: Path) -> Iterator[None]:
-    """Turn what the disk says into a sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"The environment {folder} cannot be written ({error.strerror}): free some space, or choose another folder."
-        ) from error
-
-
 class Installation:
     """Installs what is missing of a set."""
 
@@ -124,7 +113,7 @@ class Installation:
         if len(lacking) < len(wanted):
             self.tell(Status(f"{len(wanted) - len(lacking)} of {len(wanted)} packages are there or not needed here"))
         log = self.folder / LOG
-        with explained(self.folder):
+        with explained(f"The environment {self.folder}"):
             log.write_text("", encoding="utf-8")
         self._total = self.chosen.download_of([wanted[number].text for number in lacking])
         for number in lacking:
@@ -153,7 +142,7 @@ class Installation:
         name = requirement.name.partition("==")[0]
         self.tell(Status(f"Installing {requirement.name}"))
         file = self.folder / REQUIREMENT
-        with explained(self.folder):
+        with explained(f"The environment {self.folder}"):
             file.write_text(requirement.lines, encoding="utf-8")
         arguments = ["install", "--no-input", "--no-warn-script-location", "-r", str(file)]
         arguments += ["--timeout", str(PATIENCE), "--retries", str(RETRIES), *self._from(name)]
@@ -204,7 +193,7 @@ class Installation:
         self._finished += size
         watcher.join()
         text = "".join(said)
-        with explained(self.folder), open(log, "a", encoding="utf-8") as file:
+        with explained(f"The environment {self.folder}"), open(log, "a", encoding="utf-8") as file:
             file.write(f"$ {' '.join(command)}\n{text}\n")
         if self.cancel.is_set():
             raise Cancelled("Cancelled.")

@@ -16,10 +16,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from ..disk import explained
 from ..messages import Cancelled, InputError, Progress, Status
 from . import store
 from .catalogue import Entry
-from .store import CHUNK, Model, Tell, explained
+from .store import CHUNK, Model, Tell
 
 SILENCE = 30.0
 """Seconds that a server may be silent."""
@@ -34,7 +35,7 @@ def download(entry: Entry, folder: Path, tell: Tell, cancel: threading.Event) ->
     Raises InputError where it cannot be had, is not the file that it has to be, or is none of a known network; what was
     fetched until a break stays for the next time.
     """
-    with explained(folder):
+    with explained(f"The folder of models {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
     suffix = Path(urllib.parse.urlsplit(entry.url).path).suffix.lower()
     part = folder / f"{entry.id}{suffix if suffix in store.SUFFIXES else '.pkl'}.part"
@@ -59,7 +60,7 @@ def download(entry: Entry, folder: Path, tell: Tell, cancel: threading.Event) ->
         _forget(part)
         raise InputError(f"{entry.url} gave {recognised[1]}, not {entry.label}: the file was deleted.")
     kept = part.with_suffix("")
-    with explained(folder):
+    with explained(f"The folder of models {folder}"):
         part.replace(kept)
         _tag(part).unlink(missing_ok=True)
     store.remember_hash(entry.url, digest, folder)
@@ -109,7 +110,7 @@ def _fetch(entry: Entry, part: Path, tell: Tell, cancel: threading.Event) -> Non
         goes_on = answer.status == 206
         there = there if goes_on else 0
         total = there + int(answer.headers.get("Content-Length") or 0)
-        with explained(part.parent):
+        with explained(f"The folder of models {part.parent}"):
             _write_tag(part, answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "")
             if not goes_on:
                 part.write_bytes(b"")
@@ -119,7 +120,7 @@ def _fetch(entry: Entry, part: Path, tell: Tell, cancel: threading.Event) -> Non
                 raise Cancelled("Cancelled.")
             # opened anew for every piece: what a file kept back for later, it would complain about when it is closed,
             # among the failures of the connection
-            with explained(part.parent), open(part, "ab") as file:
+            with explained(f"The folder of models {part.parent}"), open(part, "ab") as file:
                 file.write(chunk)
             there += len(chunk)
             speed = (there - before) / max(1e-3, time.monotonic() - began)

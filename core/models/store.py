@@ -14,11 +14,11 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..disk import explained
 from ..messages import Cancelled, Failure, InputError, Progress, Record
 
 VARIABLE = "LENTO_MODELS"
@@ -91,7 +91,7 @@ def add(file: Path, name: str, folder: Path, source: str, tell: Tell, cancel: th
     name = name or slug(file.stem)
     checked(name)
     recognised = recognise(file)
-    with explained(folder):
+    with explained(f"The folder of models {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         kept = folder / f"{name}{file.suffix.lower()}"
         part = kept.with_name(f"{kept.name}.part")
@@ -110,7 +110,7 @@ def describe(name: str, path: Path, recognised: tuple[str, str, str], source: st
     model = Model(name, engine, family, licence, path.stat().st_size, source, digest, path)
     text = json.dumps({**asdict(model), "path": path.name}, indent=1)
     part = path.with_name(f"{name}.json.part")
-    with explained(path.parent):
+    with explained(f"The folder of models {path.parent}"):
         part.write_text(text, encoding="utf-8")
         os.replace(part, path.with_name(f"{name}.json"))
     return model
@@ -120,7 +120,7 @@ def remove(name: str, folder: Path) -> None:
     """Delete a checkpoint and what is known of it. Raises InputError where there is none of that name."""
     for model in installed(folder):
         if model.name == name:
-            with explained(folder):
+            with explained(f"The folder of models {folder}"):
                 model.path.unlink(missing_ok=True)
                 (folder / f"{name}.json").unlink()
             return
@@ -153,7 +153,7 @@ def remember_hash(url: str, digest: str, folder: Path) -> None:
     """Note what an address gave; from now on it has to be the same."""
     hashes = {url: digest, **_hashes(folder)}
     part = folder / f"{HASHES}.part"
-    with explained(folder):
+    with explained(f"The folder of models {folder}"):
         part.write_text(json.dumps(hashes, indent=1), encoding="utf-8")
         os.replace(part, folder / HASHES)
 
@@ -183,17 +183,6 @@ def checked(name: str) -> None:
     """Raise InputError for a name that is no file's name."""
     if slug(name) != name or f"{name}.json" == HASHES:
         raise InputError(f"{name!r} is no name for a model: use letters, digits, '-', '_', '+' and '.'.")
-
-
-@contextmanager
-def explained(folder: Path) -> Iterator[None]:
-    """Turn what the disk says into a sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"The folder of models {folder} cannot be used ({error.strerror}): free some space, or choose another."
-        ) from error
 
 
 def _copied(file: Path, target: Path, tell: Tell, cancel: threading.Event) -> str:

@@ -88,6 +88,17 @@ def test_a_folder_of_wheels_needs_no_online_access(preferences: Any, tmp_path: P
     assert tasks.running == {}
 
 
+def test_a_python_that_is_named_is_checked(preferences: Any) -> None:
+    preferences.show_check = False
+    preferences.worker_python = str(WORKER)
+    assert preferences.show_check, "the preferences show what the doctor says"
+    until = time.monotonic() + 30
+    while not (found := setup.doctor(bpy.context)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert found["python"]["path"] == str(WORKER)
+    assert found["problems"] == []
+
+
 def test_plan_is_known_before_the_click(preferences: Any) -> None:
     until = time.monotonic() + 30
     while not (plan := setup.plan(bpy.context)) and time.monotonic() < until:

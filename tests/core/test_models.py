@@ -160,7 +160,7 @@ def test_server_that_is_silent_or_gone(server: Server, tmp_path: Path, monkeypat
 
 def test_full_disk(server: Server, tmp_path: Path) -> None:
     with small_disk(tmp_path / "small") as folder:
-        with pytest.raises(InputError, match="cannot be used .No space left.*free some space"):
+        with pytest.raises(InputError, match="cannot be written .No space left.*free some space"):
             fetch(entry(server), folder)
         assert store.installed(folder) == []
 
