@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..networks.superslomo import MEAN, MULTIPLE
+from ..networks.superslomo import MEAN, MULTIPLE, positions_by_size
 from ..networks.superslomo import SuperSloMo as Network
-from .base import EngineInfo, Frame, Pixels
+from .base import EngineInfo, Frame, Pixels, Settings
 from .network import NetworkEngine, padded, pixels_of, repeated
 
 
@@ -33,6 +33,11 @@ class SuperSloMo(NetworkEngine):
     )  # fmt: skip
     bytes_per_pixel = (1500, 900)
     module: Network
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        with torch.inference_mode():
+            self.module.by_size = positions_by_size(self.module, self._device, self.dtype)
 
     def prepare_pair(self, a: Frame, b: Frame) -> _Pair:
         """Pad both frames and compute the flow."""

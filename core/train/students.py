@@ -89,5 +89,5 @@ def _faded(batch: Batch) -> Tensor:
 STUDENTS = {
     "lento": Student(Chooser, True, True, _chooser),
     "lento_pure": Student(PureLento, False, False, _pure),
-    "superslomo_light": Student(lambda: SuperSloMo(separable), False, False, _super_slomo),
+    "superslomo_light": Student(lambda: SuperSloMo(separable, by_size=False), False, False, _super_slomo),
 }

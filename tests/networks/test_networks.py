@@ -40,6 +40,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made_by(name: str, file: Path, t: float = 0.5, channels: int = 3, **settings: object) -> np.ndarray:
     engine = create(engine_of(name), Settings(weights=str(file), device="cpu", **{"precision": "fp32", **settings}))  # type: ignore[arg-type]
+    if "superslomo" in name:
+        engine.module.by_size = True  # type: ignore[attr-defined]  # as in the vectors
     frames = [
         Frame(index, np.dstack([picture, np.full(picture.shape[:2], 0.25 + index / 2, np.float32)])[..., :channels])
         for index, picture in enumerate(pictures())
@@ -272,6 +274,23 @@ def test_warps_of_whole_pixels_move_pixels() -> None:
     outside = superslomo.backwarp(image, flow, by_size=False)
     assert torch.allclose(outside[..., 1:, :-2], image[..., :-1, 2:], atol=1e-5)
     assert outside[..., 5, 16].abs().max() == 0, "zeros outside"
+
+
+@pytest.mark.parametrize("undone", [0.0, 0.5])
+def test_super_slomo_reads_positions_as_suits_the_weights(undone: float, tmp_path: Path) -> None:
+    parts = checkpoint_of("superslomo_light")
+    for part in ("state_dictFC", "state_dictAT"):
+        for tensor in parts[part].values():  # type: ignore[attr-defined]
+            tensor.zero_()
+    parts["state_dictAT"]["conv3.bias"][:4] = undone  # type: ignore[index]
+    torch.save(parts, tmp_path / "weights.pkl")
+    engine = create("superslomo_light", Settings(str(tmp_path / "weights.pkl"), "cpu", "fp32"))
+    # one that has learned nothing of the lost pixel must not lose it; one that makes up for it must
+    assert engine.module.by_size == bool(undone)  # type: ignore[attr-defined]
+    picture = pictures()[0]
+    still = engine.synthesize(engine.prepare(Frame(0, picture), Frame(1, picture)), 0.5)
+    middle = np.abs(still - picture)[24:40, 36:60]
+    assert middle.max() < (0.1 if undone else 1e-5)
 
 
 def test_correlation_by_hand() -> None:
