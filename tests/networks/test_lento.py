@@ -119,7 +119,8 @@ def test_where_nothing_moves_nothing_happens(scene: Scene) -> None:
 def test_both_ways_to_compose_agree(scene: Scene) -> None:
     """The processor's, by OpenCV, and the one that training and GPUs use."""
     first, last = pixels(scene.first[1]), pixels(scene.last[1])
-    found = candidates(motion_of(first, last), 0.3)
+    pair = motion_of(first, last)
+    found = candidates(pair, 0.3)
     network = open_checkpoint(bundle.WEIGHTS).load()
     with torch.inference_mode():
         changes = network(bundle.features_of(found, torch.float32, torch.device("cpu")))
@@ -129,7 +130,7 @@ def test_both_ways_to_compose_agree(scene: Scene) -> None:
         how = choice(logs, motions, changes, torch.full((1, 1, 1, 1), 0.3))
         large = at_full_size(how, (128, 128))
         slow = composed(candidates_at((scene.first[1:2], scene.last[1:2]), large.flows), large.weights)
-    quick = bundle.composed_on_cpu(first, last, how)
+    quick = bundle.composed_on_cpu(pair, found.motions, 0.3, how.weights[0].numpy())
     assert np.abs(pixels(slow[0]) - quick).max() < 0.1 / 255
 
 
