@@ -16,8 +16,9 @@ from core.color import Encoding, from_light, to_light
 from core.engines import Engine, Frame, create
 from core.images import Image
 from core.job import Job
+from core.making import make_frames
 from core.messages import InputError, Record
-from core.pipeline import make_frames, open_job, plan_job, run
+from core.pipeline import open_job, plan_job, run
 from scripts.clips import draw, read_number, write_clip
 
 F = Fraction
