@@ -4,21 +4,45 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence, Set
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from .color import Encoding, from_float, from_light, to_float, to_light
-from .engines import Engine, Frame
+from .engines import Engine, Frame, Parallel
 from .images import Image
-from .messages import Cancelled, Failure
+from .memory import cores, free_on_host
+from .messages import Failure
 from .plan import OutputFrame, needed_frames
 from .source import Source
-from .threads import reading
+from .threads import Crew, reading, result
+
+SHARE = 0.25
+"""Of the free memory, for pairs that are worked on at once."""
+BYTES_PER_PIXEL = 200
+"""That a pair takes with its motion and the frame that is being made of it: measured, and a little more."""
+
+T = TypeVar("T")
+
+
+Wanted = dict[tuple[int, int], dict[Fraction, "Moment"]]
+"""By two source frames, and by how far the moment is from the first to the second."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """An image to make: what it is (see plan.Sample), and the output frames that show it."""
+
+    kind: str
+    showing: list[OutputFrame] = field(default_factory=list)
 
 
 def make_frames(
@@ -31,43 +55,78 @@ def make_frames(
     """Every missing one of the frames, with its pixels.
 
     In the order of the source, whatever the order of playing: so the source is read once, forwards, also for what is
-    played backwards, and a moment that several frames show is made once.
+    played backwards, and a moment that several frames show is made once. An engine that several threads may use makes
+    several pairs at once.
     """
-    wanted: dict[tuple[int, int], dict[Fraction, list[OutputFrame]]] = {}
-    kinds: dict[tuple[int, int, Fraction], str] = {}
-    for frame in missing:
-        for sample in frame.samples:
-            key = (sample.source, sample.after)
-            moment = sample.t if sample.after > sample.source else Fraction(0)
-            wanted.setdefault(key, {}).setdefault(moment, []).append(frame)
-            kinds[*key, moment] = sample.kind
-    times = _times(frames)
+    wanted = _wanted(missing)
     exposures: dict[int, Exposure] = {}
     needed = needed_frames([sample for frame in missing for sample in frame.samples])
-    with reading(source, needed, cancel) as read:
+    threads, begin = _threads_for(engine, source)
+    with reading(source, needed, cancel) as read, Crew(threads, begin) as crew:
         window = _Window(read, source.encoding)
-        for first, after in sorted(wanted):
-            window.forget_before(first)
-            between = _Pair(engine, window, first, after, times.get((first, after), ()))
-            for moment, showing in sorted(wanted[first, after].items()):
-                if cancel.is_set():
-                    raise Cancelled("Cancelled.")
-                kind = kinds[first, after, moment]
-                image = (
-                    between.at(float(moment))
-                    if kind == "between"
-                    else between.fade(float(moment))
-                    if kind == "fade"
-                    else window.image(first)
-                )
-                for frame in showing:
-                    if not frame.shutter:
-                        yield frame, image
-                        continue
-                    exposure = exposures.setdefault(frame.number, Exposure(len(frame.shutter), source.encoding))
-                    if exposure.add(image):
-                        del exposures[frame.number]
-                        yield frame, exposure.image()
+        begun = _begun(engine, window, crew, wanted, _times(frames))
+        for showing, done in _few_ahead(begun, 2 * threads):
+            image = result(done, cancel)
+            for frame in showing:
+                if not frame.shutter:
+                    yield frame, image
+                    continue
+                exposure = exposures.setdefault(frame.number, Exposure(len(frame.shutter), source.encoding))
+                if exposure.add(image):
+                    del exposures[frame.number]
+                    yield frame, exposure.image()
+
+
+def _wanted(missing: Sequence[OutputFrame]) -> Wanted:
+    wanted: Wanted = {}
+    for frame in missing:
+        for sample in frame.samples:
+            after = sample.t if sample.after > sample.source else Fraction(0)
+            moments = wanted.setdefault((sample.source, sample.after), {})
+            moments.setdefault(after, Moment(sample.kind)).showing.append(frame)
+    return wanted
+
+
+def _begun(
+    engine: Engine, window: _Window, crew: Crew, wanted: Wanted, times: dict[tuple[int, int], list[float]]
+) -> Iterator[tuple[list[OutputFrame], Future[Image]]]:
+    """Every moment in its order, once it is begun; pairs are prepared as far ahead of that as there are threads."""
+    ahead: deque[tuple[_Pair, dict[Fraction, Moment]]] = deque()
+
+    def begin() -> Iterator[tuple[list[OutputFrame], Future[Image]]]:
+        pair, moments = ahead.popleft()
+        for after, moment in sorted(moments.items()):
+            yield moment.showing, crew.do(pair.image, moment.kind, float(after))
+
+    for (first, second), moments in sorted(wanted.items()):
+        window.forget_before(first)
+        kinds = {moment.kind for moment in moments.values()}
+        pair = _Pair(engine, window, crew, (first, second), kinds, times.get((first, second), ()))
+        ahead.append((pair, moments))
+        # before most pairs stands the source frame that they begin with, which is no work
+        while len(ahead) > 2 * crew.threads or sum(pair.is_work for pair, _ in ahead) > crew.threads:
+            yield from begin()
+    while ahead:
+        yield from begin()
+
+
+def _threads_for(engine: Engine, source: Source) -> tuple[int, Callable[[], None]]:
+    """How many threads compute, and what each begins with; none where this one does it, as on a GPU."""
+    if not isinstance(engine, Parallel) or not engine.parallel:
+        return 0, lambda: None
+    free = free_on_host()
+    room = cores() if free is None else int(SHARE * free / (BYTES_PER_PIXEL * source.size[0] * source.size[1]))
+    return max(1, min(cores(), room)), engine.one_core
+
+
+def _few_ahead(items: Iterator[T], most: int) -> Iterator[T]:
+    """The items in their order, of which up to `most` were taken before they are asked for."""
+    taken: deque[T] = deque()
+    for item in items:
+        taken.append(item)
+        if len(taken) > most:
+            yield taken.popleft()
+    yield from taken
 
 
 def _times(frames: Sequence[OutputFrame]) -> dict[tuple[int, int], list[float]]:
@@ -112,36 +171,63 @@ class _Window:
 
 
 class _Pair:
-    """Two source frames, and what the engine made of the two so far."""
+    """Two source frames, and what the engine makes of the two."""
 
-    def __init__(self, engine: Engine, window: _Window, first: int, after: int, times: Sequence[float]) -> None:
-        self._engine, self._window, self._first, self._after, self._times = engine, window, first, after, times
-        self._state: Any = None
+    def __init__(
+        self,
+        engine: Engine,
+        window: _Window,
+        crew: Crew,
+        places: tuple[int, int],
+        kinds: Set[str],
+        times: Sequence[float],
+    ) -> None:
+        """`kinds` are those of the images that will be asked for; `times` all timesteps that the engine makes."""
+        self._engine, self._encoding, self._places, self._times = engine, window.encoding, places, times
+        self._first = window.image(places[0])
+        self._ends: tuple[Frame, Frame] | None = None
+        self._state: Future[Any] | None = None
+        # between two equal frames there is nothing but that frame, whatever the engine
+        if kinds & {"between", "fade"} and not np.array_equal(self._first, window.image(places[1])):
+            self._ends = (window.frame(places[0]), window.frame(places[1]))
+            if "between" in kinds:
+                self._state = crew.do(self._prepared)
 
-    def at(self, t: float) -> Image:
-        """The frame at timestep `t`. Between two equal frames there is nothing but that frame, whatever the engine."""
-        first, second = self._window.image(self._first), self._window.image(self._after)
-        if np.array_equal(first, second):
-            return first
-        a, b = self._window.frame(self._first), self._window.frame(self._after)
+    @property
+    def is_work(self) -> bool:
+        """Whether the engine makes anything of it."""
+        return self._state is not None
+
+    def image(self, kind: str, t: float) -> Image:
+        """The first frame, or one at the timestep `t` that the engine makes or that is faded, as at cuts."""
+        if kind not in ("between", "fade") or self._ends is None:
+            return self._first
+        if kind == "fade":
+            a, b = (end.pixels for end in self._ends)
+            return from_float(a + np.float32(t) * (b - a), self._encoding, self._first.dtype)
+        assert self._state is not None
+        with self._failing_clearly():
+            pixels = self._engine.synthesize(self._state.result(), t)
+        return from_float(pixels, self._encoding, self._first.dtype)
+
+    def _prepared(self) -> Any:
+        assert self._ends is not None
+        with self._failing_clearly():
+            return self._engine.prepare(*self._ends, self._times)
+
+    @contextmanager
+    def _failing_clearly(self) -> Iterator[None]:
         try:
-            if self._state is None:
-                self._state = self._engine.prepare(a, b, self._times)
-            pixels = self._engine.synthesize(self._state, t)
+            yield
         except (Failure, MemoryError):
             raise
         except Exception as error:
+            first, after = self._places
             raise Failure(
-                f"The engine {self._engine.info.id!r} failed between source frames {self._first} and {self._after} "
+                f"The engine {self._engine.info.id!r} failed between source frames {first} and {after} "
                 f"({type(error).__name__}: {error}). Finished frames are kept; try another engine, and please report "
                 "this with the log."
             ) from error
-        return from_float(pixels, self._window.encoding, first.dtype)
-
-    def fade(self, t: float) -> Image:
-        """The cross-fade at `t`, as it is wanted at cuts."""
-        a, b = self._window.frame(self._first).pixels, self._window.frame(self._after).pixels
-        return from_float(a + np.float32(t) * (b - a), self._window.encoding, self._window.image(self._first).dtype)
 
 
 class Exposure:

@@ -7,8 +7,9 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from .images import Image
 from .messages import Cancelled
@@ -21,6 +22,8 @@ READ_AHEAD = 3
 WRITERS = 2
 WRITE_BEHIND = 4
 """Finished frames that wait for the disk, at the most."""
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -70,9 +73,47 @@ def reading(source: Source, wanted: range, cancel: threading.Event) -> Iterator[
         thread.join()
 
 
+class Crew:
+    """Does what it is given in threads, beginning in the order given; with no thread, at once, where it is given."""
+
+    def __init__(self, threads: int, begin: Callable[[], None]) -> None:
+        """`begin` is called in each of `threads` threads before all else."""
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads, "lento-compute", begin) if threads else None
+
+    def __enter__(self) -> Crew:
+        """As it is."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Begin nothing more; what is being done is not waited for, and nobody will ask for it."""
+        if self._pool:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def do(self, task: Callable[..., T], *inputs: Any) -> Future[T]:
+        """The task's result, some time; or what it raised."""
+        if self._pool:
+            return self._pool.submit(task, *inputs)
+        done: Future[T] = Future()
+        try:
+            done.set_result(task(*inputs))
+        except BaseException as error:  # handed over, not swallowed: result() raises it
+            done.set_exception(error)
+        return done
+
+
+def result(done: Future[T], cancel: threading.Event) -> T:
+    """What a task made, waited for. Raises Cancelled soon after `cancel` is set, and what the task raised."""
+    while True:
+        if cancel.is_set():
+            raise Cancelled("Cancelled.")
+        if wait([done], timeout=0.1).done:
+            return done.result()
+
+
 @contextmanager
 def writing(sink: Sink, count: Callable[[], None]) -> Iterator[Callable[[OutputFrame, Image], None]]:
-    """Write behind in threads, counting what is written; the first failure is raised at the next frame, or at the end."""
+    """Write behind in threads, and count what is written; a failure is raised at the next frame, or at the end."""
     waiting: deque[Future[None]] = deque()
 
     def settle(limit: int) -> None:

@@ -105,6 +105,14 @@ def find_clicks(wave: NDArray[np.float32], count: int) -> list[float]:
     return sorted(found)
 
 
+def write_frames(folder: Path, frames: Sequence[Image]) -> Path:
+    """Frames as 0000.png and so on in `folder`, which is made where missing and returned."""
+    folder.mkdir(exist_ok=True)
+    for index, frame in enumerate(frames):
+        (folder / f"{index:04d}.png").write_bytes(cv2.imencode(".png", frame[..., ::-1])[1].tobytes())
+    return folder
+
+
 def write_clip(
     path: Path,
     frames: int = 48,

@@ -7,9 +7,9 @@ from importlib import import_module
 
 from ..job import NETWORKS
 from ..messages import InputError
-from .base import Engine, EngineInfo, Frame, Pixels, Settings
+from .base import Engine, EngineInfo, Frame, Parallel, Pixels, Settings
 
-__all__ = ["ENGINES", "Engine", "EngineInfo", "Frame", "Pixels", "Settings", "create"]
+__all__ = ["ENGINES", "Engine", "EngineInfo", "Frame", "Parallel", "Pixels", "Settings", "create"]
 
 # id -> module and class; the modules of engines that need PyTorch are the only ones that import it
 ENGINES: dict[str, tuple[str, str]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,4 +70,16 @@ class Engine(Protocol):
 
     def synthesize(self, state: Any, t: float) -> Pixels:
         """The frame at timestep `t` in (0, 1) from the first to the second: (H, W, 3) in 0..1, not rounded."""
+        ...
+
+
+@runtime_checkable
+class Parallel(Protocol):
+    """An engine that several threads may use at once, for several pairs and timesteps, as those on processors are."""
+
+    parallel: bool
+    """Whether it is one, as it was made."""
+
+    def one_core(self) -> None:
+        """Called in each of these threads before all else: it is to use one core from now on."""
         ...

@@ -23,7 +23,11 @@ class Flow:
     """Dense inverse search in both directions, splatted to the timestep."""
 
     info = EngineInfo("flow", "GPL-3.0-or-later", "Kroeger et al., ECCV 2016 (OpenCV's DISOpticalFlow)")
-    device, precision = "cpu", "fp32"
+    device, precision, parallel = "cpu", "fp32", True
+
+    def one_core(self) -> None:
+        """Let OpenCV use no threads of its own."""
+        cv2.setNumThreads(1)
 
     def prepare(self, a: Frame, b: Frame, times: Sequence[float] = ()) -> Pair:
         """Motion both ways, and how far it can be trusted."""

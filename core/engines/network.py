@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..memory import free_on_host
 from ..messages import InputError
 from ..networks.checkpoints import Checkpoint, open_checkpoint
 from ..networks.rife import IFNet
@@ -25,6 +25,8 @@ MOST_TOGETHER, MOST_TOGETHER_ON_CPU = 8, 2
 """Timesteps of a pair that are made at once, at the most. More gain nothing on two cores (RIFE 4.6 at 1280x720)."""
 SHARE, SHARE_ON_CPU = 0.8, 0.25
 """Of the free memory, for timesteps that are made at once: a CPU's is not ours alone."""
+THREADS = torch.get_num_threads()
+"""What PyTorch begins with; an engine that ran before in this process may have left another number."""
 KEPT = 3
 """Frames whose tensors are kept: a pair, and one that comes back after a repeat."""
 
@@ -115,6 +117,7 @@ class NetworkEngine:
     """Of a frame, at the most, with full and with half precision; see `memory`."""
 
     def __init__(self, settings: Settings) -> None:
+        torch.set_num_threads(THREADS)
         self.checkpoint = self._checkpoint(settings)
         device = device_of(settings.device)
         self.precision = precision_of(settings.precision, device)
@@ -262,13 +265,7 @@ def free_memory(device: torch.device) -> int | None:
     """Bytes that are free on a device; None where nobody says."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass  # there is such a file on Linux alone
-    return None
+    return free_on_host()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

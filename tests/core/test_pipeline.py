@@ -19,7 +19,7 @@ from core.job import Job
 from core.making import make_frames
 from core.messages import InputError, Record
 from core.pipeline import open_job, plan_job, run
-from scripts.clips import draw, read_number, write_clip
+from scripts.clips import draw, read_number, write_clip, write_frames
 
 F = Fraction
 
@@ -38,13 +38,6 @@ def frames_of(job: Job, engine: Engine | None = None) -> tuple[list[str], list[I
     return [frame.moment.kind for frame in plan], [made[number] for number in sorted(made)]
 
 
-def folder_of(path: Path, frames: list[Image]) -> Path:
-    path.mkdir()
-    for index, frame in enumerate(frames):
-        (path / f"{index:04d}.png").write_bytes(cv2.imencode(".png", frame[..., ::-1])[1].tobytes())
-    return path
-
-
 def job(folder: Path, end: int, **more: object) -> Job:
     names = tuple(sorted(entry.name for entry in folder.iterdir()))
     chosen = {"engine": "blend", "factor": F(2), "output": "/o", **more}
@@ -52,7 +45,7 @@ def job(folder: Path, end: int, **more: object) -> Job:
 
 
 def test_length_that_leaves_the_engine_nothing(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "a", [draw(index, (64, 36)) for index in range(8)])
+    folder = write_frames(tmp_path / "a", [draw(index, (64, 36)) for index in range(8)])
     more = {"time": "fit", "engine": "rife", "weights": "/w.pth", "flow_scale": "2", "ensemble": True}
     sentence = (
         "length: 8 frames in 4 show nothing but frames of the source.* flow_scale and ensemble would change nothing"
@@ -84,7 +77,7 @@ class Counting:
 
 
 def test_backwards_reads_forwards_and_makes_every_moment_once(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "s", [draw(index) for index in range(12)])
+    folder = write_frames(tmp_path / "s", [draw(index) for index in range(12)])
     there_and_back = (
         (F(0), F(1, 2)),
         (F(12), F(1, 2)),
@@ -108,7 +101,7 @@ def other_shot(index: int) -> Image:
 
 def test_a_cut_is_found_and_not_mixed(tmp_path: Path) -> None:
     shots = [draw(index) if index < 6 else other_shot(index) for index in range(12)]
-    folder = folder_of(tmp_path / "s", shots)
+    folder = write_frames(tmp_path / "s", shots)
     kinds, images = frames_of(job(folder, 12, factor=F(4)))
     assert len(kinds) == 48
     assert kinds[20:25] == ["copy", "hold", "hold", "hold", "copy"]
@@ -124,7 +117,7 @@ def test_a_cut_is_found_and_not_mixed(tmp_path: Path) -> None:
 
 
 def test_repeats_are_replaced_and_the_length_stays(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "s", [draw(index // 2) for index in range(16)])
+    folder = write_frames(tmp_path / "s", [draw(index // 2) for index in range(16)])
     kinds, images = frames_of(job(folder, 16, factor=F(1), repeats="on"))
     assert kinds[:14] == ["copy", "between"] * 7
     assert len(images) == 16
@@ -144,7 +137,7 @@ def test_light_and_back(kind: type) -> None:
 
 def test_an_open_shutter_averages_light(tmp_path: Path) -> None:
     black, white = np.zeros((36, 64, 3), np.uint8), np.full((36, 64, 3), 255, np.uint8)
-    folder = folder_of(tmp_path / "s", [black, white] * 6)
+    folder = write_frames(tmp_path / "s", [black, white] * 6)
     wanted = job(folder, 12, engine="nearest", factor=F(1, 2), shutter=F(360), cuts="ignore", repeats="off")
     _, images = frames_of(wanted)
     # half of the light of white, which a display is told with 188

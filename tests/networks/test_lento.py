@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from core.engines import Engine, Frame, Pixels, Settings, create
+from core.engines import Engine, Frame, Parallel, Pixels, Settings, create
 from core.engines.lento import engine as bundle
 from core.engines.lento.candidates import candidates
 from core.engines.motion import motion_of
@@ -146,3 +148,19 @@ def test_the_same_pair_gives_the_same_bytes(scene: Scene) -> None:
     one = made(engine, first, last, 0.4, 0)
     made(engine, last, first, 0.7, 1)
     assert np.array_equal(made(engine, first, last, 0.4, 2), one)
+
+
+def test_several_threads_make_what_one_makes(scene: Scene) -> None:
+    engine = create("lento", Settings("", "cpu", "bf16"))
+    assert isinstance(engine, Parallel)
+    assert engine.parallel
+    ends = [(pixels(scene.first[index]), pixels(scene.last[index])) for index in range(4)]
+    alone = [made(engine, *pair, 0.4, number) for number, pair in enumerate(ends)]
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    try:
+        with ThreadPoolExecutor(3, initializer=engine.one_core) as pool:
+            many = list(pool.map(lambda number: made(engine, *ends[number % 4], 0.4, number), range(4, 16)))
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+    assert all(np.array_equal(image, alone[number % 4]) for number, image in enumerate(many))

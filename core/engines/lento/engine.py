@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ...networks.lento import MOVED, Choice, Chooser, at_full_size, candidates_a
 from ...networks.lento_pure import PureLento, PureState
 from ..base import EngineInfo, Frame, Pixels, Settings
 from ..motion import Pair, full, full_motion, motion_of, warped
-from ..network import NetworkEngine, pixels_of
+from ..network import NetworkEngine, Work, pixels_of
 from ..splat import Flow, grid
 from .candidates import Candidates, candidates
 
@@ -52,6 +53,24 @@ class Lento(NetworkEngine):
 
     def _checkpoint(self, settings: Settings) -> Checkpoint:
         return super()._checkpoint(settings) if settings.weights else bundled()
+
+    @property
+    def parallel(self) -> bool:
+        """On a processor: what OpenCV and NumPy do there gains little from more cores than one."""
+        return self._device.type == "cpu" and isinstance(self.module, Chooser)
+
+    def one_core(self) -> None:
+        """Let neither OpenCV nor PyTorch use threads of their own."""
+        cv2.setNumThreads(1)
+        torch.set_num_threads(1)
+
+    def prepare(self, a: Frame, b: Frame, times: Sequence[float] = ()) -> Work:
+        """See Engine.prepare; the classical motion is found here, so that no two threads do it for the same pair."""
+        work = super().prepare(a, b, times)
+        if self.parallel:
+            with torch.inference_mode():
+                work.state = self.prepare_pair(a, b)
+        return work
 
     def prepare_pair(self, a: Frame, b: Frame) -> _State:
         """Motion both ways."""
