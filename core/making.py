@@ -27,6 +27,8 @@ from .threads import Crew, reading, result
 
 SHARE = 0.25
 """Of the free memory, for pairs that are worked on at once."""
+ASSUMED_FREE = 8 << 30
+"""Bytes, where the system does not say."""
 BYTES_PER_PIXEL = 200
 """That a pair takes with its motion and the frame that is being made of it: measured, and a little more."""
 
@@ -61,7 +63,7 @@ def make_frames(
     wanted = _wanted(missing)
     exposures: dict[int, Exposure] = {}
     needed = needed_frames([sample for frame in missing for sample in frame.samples])
-    threads, begin = _threads_for(engine, source)
+    threads, begin = threads_for(engine, source.size)
     with reading(source, needed, cancel) as read, Crew(threads, begin) as crew:
         window = _Window(read, source.encoding)
         begun = _begun(engine, window, crew, wanted, _times(frames))
@@ -110,13 +112,16 @@ def _begun(
         yield from begin()
 
 
-def _threads_for(engine: Engine, source: Source) -> tuple[int, Callable[[], None]]:
-    """How many threads compute, and what each begins with; none where this one does it, as on a GPU."""
+def threads_for(engine: Engine, size: tuple[int, int]) -> tuple[int, Callable[[], None]]:
+    """How many threads compute frames of (width, height) `size`, and what each begins with.
+
+    None where the caller's does it: for engines that have a GPU to themselves, or all cores at once.
+    """
     if not isinstance(engine, Parallel) or not engine.parallel:
         return 0, lambda: None
     free = free_on_host()
-    room = cores() if free is None else int(SHARE * free / (BYTES_PER_PIXEL * source.size[0] * source.size[1]))
-    return max(1, min(cores(), room)), engine.one_core
+    room = SHARE * (ASSUMED_FREE if free is None else free) / (BYTES_PER_PIXEL * size[0] * size[1])
+    return max(1, min(cores(), int(room))), engine.one_core
 
 
 def _few_ahead(items: Iterator[T], most: int) -> Iterator[T]:

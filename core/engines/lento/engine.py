@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -20,7 +22,7 @@ from ...networks.lento import MOVED, Choice, Chooser, at_full_size, candidates_a
 from ...networks.lento_pure import PureLento, PureState
 from ..base import EngineInfo, Frame, Pixels, Settings
 from ..motion import Pair, full, full_motion, motion_of, warped
-from ..network import NetworkEngine, Work, pixels_of
+from ..network import NetworkEngine, Work, is_out_of_memory, pixels_of
 from ..splat import Flow, grid
 from .candidates import Candidates, candidates
 
@@ -54,10 +56,15 @@ class Lento(NetworkEngine):
     def _checkpoint(self, settings: Settings) -> Checkpoint:
         return super()._checkpoint(settings) if settings.weights else bundled()
 
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._turn = nullcontext() if self._device.type == "cpu" else Lock()
+        """Has the one thread that may use the device."""
+
     @property
     def parallel(self) -> bool:
-        """On a processor: what OpenCV and NumPy do there gains little from more cores than one."""
-        return self._device.type == "cpu" and isinstance(self.module, Chooser)
+        """With the classical motion: what OpenCV and NumPy do there gains little from more cores than one."""
+        return isinstance(self.module, Chooser)
 
     def one_core(self) -> None:
         """Let neither OpenCV nor PyTorch use threads of their own."""
@@ -68,8 +75,13 @@ class Lento(NetworkEngine):
         """See Engine.prepare; the classical motion is found here, so that no two threads do it for the same pair."""
         work = super().prepare(a, b, times)
         if self.parallel:
-            with torch.inference_mode():
-                work.state = self.prepare_pair(a, b)
+            try:
+                with torch.inference_mode():
+                    work.state = self.prepare_pair(a, b)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                # it is done again with the first timestep, where that is dealt with
         return work
 
     def prepare_pair(self, a: Frame, b: Frame) -> _State:
@@ -79,8 +91,11 @@ class Lento(NetworkEngine):
             images = (self.tensor(a), self.tensor(b))
             first, second = (image[:, :3].clamp(0, 1).to(self.dtype) for image in images)
             return _State(None, images, size, self.module.prepare(first, second))
-        images_there = None if self._device.type == "cpu" else (self.tensor(a), self.tensor(b))
-        return _State(motion_of(a.pixels, b.pixels), images_there, size)
+        motion = motion_of(a.pixels, b.pixels)
+        if self._device.type == "cpu":
+            return _State(motion, None, size)
+        with self._turn:
+            return _State(motion, (self.tensor(a), self.tensor(b)), size)
 
     def at(self, state: _State, t: float) -> Pixels:
         """The frame at `t`."""
@@ -91,15 +106,15 @@ class Lento(NetworkEngine):
             # of the padded frames, whose half is whole
             how = at_full_size(how, (2 * how.flows.shape[-2], 2 * how.flows.shape[-1]))
             how = Choice(how.weights[..., :height, :width], how.flows[..., :height, :width])
-        else:
-            assert state.pair is not None
-            found = candidates(state.pair, t)
+            assert state.images is not None
+            return _composed_there(state.images, how)
+        assert state.pair is not None
+        found = candidates(state.pair, t)
+        with self._turn:
             how = self._choice(found, t)
-            if state.images is None:
-                return composed_on_cpu(state.pair, found.motions, t, how.weights[0].numpy())
-            how = at_full_size(how, (height, width))
-        assert state.images is not None
-        return pixels_of(composed(candidates_at(state.images, how.flows), how.weights), width, height)
+            if state.images is not None:
+                return _composed_there(state.images, at_full_size(how, (height, width)))
+        return composed_on_cpu(state.pair, found.motions, t, how.weights[0].numpy())
 
     def _choice(self, found: Candidates, t: float) -> Choice:
         changes = self.module(features_of(found, self.dtype, self._device))
@@ -134,6 +149,12 @@ def features_of(found: Candidates, dtype: torch.dtype, device: torch.device) -> 
 def _planes(array: NDArray[np.float32]) -> Tensor:
     """(h, w, c) as (1, c, h, w)."""
     return torch.from_numpy(array).permute(2, 0, 1)[None]
+
+
+def _composed_there(images: tuple[Tensor, Tensor], how: Choice) -> Pixels:
+    """The frame that `how` makes at full size, on the images' device."""
+    height, width = images[0].shape[-2:]
+    return pixels_of(composed(candidates_at(images, how.flows), how.weights), width, height)
 
 
 def composed_on_cpu(pair: Pair, motions: tuple[Flow, Flow], t: float, weights: NDArray[np.float32]) -> Pixels:
