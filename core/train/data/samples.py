@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from ...engines.lento.candidates import candidates
 from ...engines.motion import motion_of
 from .footage import RUN, SIDE, Runs, runs_of
-from .scenes import scenes
+from .scenes import Scene, scenes
 from .textures import Bank, Dice
 
 SIZE = 256
@@ -28,17 +28,9 @@ BLOCK = 250
 
 
 @dataclass
-class Batch:
-    """Pictures in 0..1, (B, 3, H, W); flows in pixels; what the classical engine finds, at half resolution."""
+class Batch(Scene):
+    """Triplets, and what the classical engine finds, at half resolution. Of real ones nothing is known to be seen."""
 
-    first: Tensor
-    last: Tensor
-    middle: Tensor
-    t: Tensor
-    flows: Tensor
-    """(B, 4, H, W): from the middle to both ends; known only for drawn samples."""
-    seen: Tensor
-    """(B, 2, H, W): where they are known, and the point is seen there."""
     features: Tensor
     """This and what follows: empty where the recipe is without the classical motion."""
     logs: Tensor
@@ -103,7 +95,7 @@ class Samples:
     def _drawn(self, dice: Dice, count: int) -> tuple[Tensor, ...]:
         assert self._bank is not None
         made = scenes(dice, self._bank, count, self.recipe.size)
-        return made.first, made.last, made.middle, made.t, made.flows, made.seen
+        return tuple(getattr(made, part.name) for part in fields(made))
 
     def _real(self, dice: Dice) -> tuple[Tensor, ...]:
         """One sample of a run: ends two to four frames apart, any frame between them, mirrored, turned, backwards."""
