@@ -25,6 +25,8 @@ from .plan import OutputFrame, needed_frames
 from .source import Source
 from .threads import Crew, reading, result
 
+MOST_THREADS = 16
+"""More would wait for each other: a fifteenth of a timestep is NumPy's work, which one thread at a time can do."""
 SHARE = 0.25
 """Of the free memory, for pairs that are worked on at once."""
 ASSUMED_FREE = 8 << 30
@@ -121,7 +123,7 @@ def threads_for(engine: Engine, size: tuple[int, int]) -> tuple[int, Callable[[]
         return 0, lambda: None
     free = free_on_host()
     room = SHARE * (ASSUMED_FREE if free is None else free) / (BYTES_PER_PIXEL * size[0] * size[1])
-    return max(1, min(cores(), int(room))), engine.one_core
+    return max(1, min(cores(), MOST_THREADS, int(room))), engine.one_core
 
 
 def _few_ahead(items: Iterator[T], most: int) -> Iterator[T]:

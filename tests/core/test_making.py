@@ -125,6 +125,7 @@ def test_cancelling_does_not_wait_for_what_is_being_made(clip: Path) -> None:
 
 def test_as_many_threads_as_memory_is_there_for(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(making, "cores", lambda: 6)
+    assert making.threads_for(create("blend"), (96, 64))[0] == 0
     for free, expected in ((0, 1), (4 * 3 * 96 * 64 * making.BYTES_PER_PIXEL, 3), (1 << 40, 6), (None, 6)):
         monkeypatch.setattr(making, "free_on_host", lambda free=free: free)
         engine = Team(meet=expected)
