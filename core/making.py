@@ -26,7 +26,7 @@ from .source import Source
 from .threads import Crew, reading, result
 
 MOST_THREADS = 16
-"""More would wait for each other: a fifteenth of a timestep is NumPy's work, which one thread at a time can do."""
+"""More would wait for each other: about a tenth of a timestep is NumPy's work, which one thread at a time can do."""
 SHARE = 0.25
 """Of the free memory, for pairs that are worked on at once."""
 ASSUMED_FREE = 8 << 30
