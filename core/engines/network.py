@@ -249,12 +249,13 @@ class NetworkEngine:
 
     def tensor(self, frame: Frame) -> Tensor:
         """A frame's pixels as (1, C, H, W) in fp32 on the device; made once per frame."""
-        if frame.index not in self._tensors:
+        found = self._tensors.get(frame.index)
+        if found is None:
             array = torch.from_numpy(np.ascontiguousarray(frame.pixels.transpose(2, 0, 1)))[None]
-            self._tensors[frame.index] = array.to(self._device)
+            self._tensors[frame.index] = found = array.to(self._device)
             while len(self._tensors) > KEPT:
                 del self._tensors[next(iter(self._tensors))]
-        return self._tensors[frame.index]
+        return found
 
     def time(self, *times: float) -> Tensor:
         """Timesteps as networks take them, (B, 1, 1, 1) in fp32."""
