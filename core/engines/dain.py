@@ -30,7 +30,7 @@ class Dain(NetworkEngine):
         "dain", "MIT", "Bao et al., Depth-Aware Video Frame Interpolation, CVPR 2019", ("cuda", "mps", "xpu", "cpu"),
         ("fp16", "bf16", "fp32"),
     )  # fmt: skip
-    bytes_per_pixel = (12000, 9000)
+    bytes_per_pixel = (12000, 8000)
     module: DAIN
 
     def prepare_pair(self, a: Frame, b: Frame) -> _Pair:
@@ -38,7 +38,7 @@ class Dain(NetworkEngine):
         height, width = a.pixels.shape[:2]
         sides = padding(width, height)
         one, other = (F.pad(self.tensor(frame), sides, mode="replicate") for frame in (a, b))
-        first, second = (image[:, :3].clamp(0, 1).to(self.dtype) for image in (one, other))
+        first, second = (image[:, :3].clamp(0, 1) for image in (one, other))
         return _Pair((one, other), self.module.prepare(first, second), (width, height), (sides[0], sides[2]))
 
     def at(self, state: _Pair, t: float) -> Pixels:
@@ -47,7 +47,7 @@ class Dain(NetworkEngine):
         out = made.out
         if state.images[0].shape[1] > 3:
             extra = [
-                filtered(image[:, 3:], flow, filters.float())
+                filtered(image[:, 3:], flow, filters)
                 for image, flow, filters in zip(state.images, made.projected, state.state.filters, strict=True)
             ]
             out = torch.cat([out, (1 - t) * extra[0] + t * extra[1]], dim=1)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,10 +22,14 @@ MOST_TILES = 8
 """Pieces along each side, at the most: smaller ones are mostly what is around them."""
 MOST_TOGETHER, MOST_TOGETHER_ON_CPU = 8, 2
 """Timesteps of a pair that are made at once, at the most. More gain nothing on two cores (RIFE 4.6 at 1280x720)."""
+MOST_PIXELS = 2**31 // 64
+"""Of timesteps that are made at once, at the most: where a layer has 64 channels of them, PyTorch counts no further."""
 SHARE, SHARE_ON_CPU = 0.8, 0.25
 """Of the free memory, for timesteps that are made at once: a CPU's is not ours alone."""
 THREADS = torch.get_num_threads()
 """What PyTorch begins with; an engine that ran before in this process may have left another number."""
+OUT_OF_MEMORY = ("out of memory", "allocate memory", "alloc_failed", "unable to find an engine")
+"""In the texts of errors: the last two are cuDNN's and cuBLAS's, where a convolution gets no memory to work in."""
 KEPT = 3
 """Frames whose tensors are kept: a pair, and one that comes back after a repeat."""
 
@@ -81,6 +84,25 @@ def precision_of(wanted: str, device: torch.device) -> str:
     return wanted
 
 
+def be_exact() -> None:
+    """Have cuDNN compute what is asked for, and the same every time; as PyTorch has it, for the whole process.
+
+    Left alone, it rounds what fp32 convolutions read to the 10 bits of TF32, and adds up what transposed ones make in
+    any order. Where it may try algorithms out (`benchmark`), the clock decides which one a job gets.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
+def placed(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """The network on a device, with weights of that type; of one that names `smooth` parts, those alone."""
+    smooth: tuple[str, ...] = getattr(network, "smooth", ("",))  # "" is the network itself
+    for name in smooth:
+        network.get_submodule(name).to(device, dtype)
+    return network.to(device)
+
+
 def _cpu_has_bf16() -> bool:
     checks = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return any(check is not None and check() for check in checks)
@@ -118,6 +140,7 @@ class NetworkEngine:
 
     def __init__(self, settings: Settings) -> None:
         torch.set_num_threads(THREADS)
+        be_exact()
         self.checkpoint = self._checkpoint(settings)
         device = device_of(settings.device)
         self.precision = precision_of(settings.precision, device)
@@ -126,7 +149,7 @@ class NetworkEngine:
         module = self.checkpoint.load()
         if isinstance(module, IFNet):
             module.fold()
-        module = module.to(device, self.dtype)
+        module = placed(module, device, self.dtype)
         self.module: nn.Module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._tensors: dict[int, Tensor] = {}
         self._parts = [part for part in self.module.modules() if hasattr(part, "tiles")]
@@ -174,7 +197,8 @@ class NetworkEngine:
         if free is not None and self.can_batch:
             on_cpu = self._device.type == "cpu"
             room = (SHARE_ON_CPU if on_cpu else SHARE) * free / self.memory(height, width)
-            self.together = max(1, min(MOST_TOGETHER_ON_CPU if on_cpu else MOST_TOGETHER, int(room)))
+            most = MOST_TOGETHER_ON_CPU if on_cpu else min(MOST_TOGETHER, MOST_PIXELS // (height * width))
+            self.together = max(1, min(most, int(room)))
         while free is not None and self.memory(height, width) / self._pieces() > free:
             needed = self.memory(height, width) / 2**30
             less = self._smaller_pieces()
@@ -196,27 +220,41 @@ class NetworkEngine:
         """See Engine.synthesize."""
         while t not in state.made:
             group = state.group(t, self.together)
-            try:
-                with torch.inference_mode():
-                    if state.state is None:
-                        state.state = self.prepare_pair(state.a, state.b)
-                    made = self.at_all(state.state, group) if len(group) > 1 else [self.at(state.state, t)]
-                    state.made.update(zip(group, made, strict=True))
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                state.state = None
-                self.forget()
-                if self._device.type == "cuda":
-                    torch.cuda.empty_cache()
-                height, width = state.a.pixels.shape[:2]
-                self.together = len(group)
-                less = self._fewer_together() or self._smaller_pieces() or self.coarser()
-                if not less:
-                    raise MemoryError(str(error)) from error
-                self.settings.tell(f"There is not enough memory on {self.device} for {width}x{height} at once: {less}")
-
+            lacking = self._make(state, group)
+            if lacking:
+                # not where the error was caught: until then its traceback holds all tensors of the attempt
+                self._use_less_memory(state.a, len(group), lacking)
         return state.made.pop(t)
+
+    def _make(self, state: Work, group: tuple[float, ...]) -> str:
+        """Make the frames of a group; what the error says where there is not enough memory."""
+        try:
+            with torch.inference_mode():
+                if state.state is None:
+                    state.state = self.prepare_pair(state.a, state.b)
+                made = self.at_all(state.state, group) if len(group) > 1 else [self.at(state.state, group[0])]
+                state.made.update(zip(group, made, strict=True))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            state.state = None
+            return str(error) or type(error).__name__
+        return ""
+
+    def _use_less_memory(self, frame: Frame, together: int, lacking: str) -> None:
+        """Go on in a way that takes less than `together` timesteps of frames such as `frame` took.
+
+        Raises MemoryError with the text `lacking` where there is none.
+        """
+        self.forget()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        height, width = frame.pixels.shape[:2]
+        self.together = together
+        less = self._fewer_together() or self._smaller_pieces() or self.coarser()
+        if not less:
+            raise MemoryError(lacking)
+        self.settings.tell(f"There is not enough memory on {self.device} for {width}x{height} at once: {less}")
 
     def _fewer_together(self) -> str:
         """Halve the timesteps that are made at once; empty where they are made one by one already."""
@@ -251,8 +289,9 @@ class NetworkEngine:
         """A frame's pixels as (1, C, H, W) in fp32 on the device; made once per frame."""
         found = self._tensors.get(frame.index)
         if found is None:
-            array = torch.from_numpy(np.ascontiguousarray(frame.pixels.transpose(2, 0, 1)))[None]
-            self._tensors[frame.index] = found = array.to(self._device)
+            # turned round on the device, which does that faster
+            found = torch.from_numpy(frame.pixels).to(self._device).permute(2, 0, 1)[None].contiguous()
+            self._tensors[frame.index] = found
             while len(self._tensors) > KEPT:
                 del self._tensors[next(iter(self._tensors))]
         return found
@@ -265,7 +304,9 @@ class NetworkEngine:
 def free_memory(device: torch.device) -> int | None:
     """Bytes that are free on a device; None where nobody says."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        # what PyTorch keeps of tensors that are gone, as those of a job before, counts as taken there
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     return free_on_host()
 
 
@@ -273,7 +314,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device, or the host, has no memory left; PyTorch has a type for the first alone."""
     text = str(error).lower()
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "allocate memory" in text)
+        isinstance(error, RuntimeError) and any(part in text for part in OUT_OF_MEMORY)
     )
 
 
@@ -286,7 +327,7 @@ def repeated(pair: tuple[Tensor, Tensor], count: int) -> tuple[Tensor, Tensor]:
 def pixels_of(tensor: Tensor, width: int, height: int, left: int = 0, top: int = 0) -> Pixels:
     """(1, C, H, W) without its padding as (H, W, C) on the host."""
     inside = tensor[0, :, top : top + height, left : left + width].float()
-    return np.ascontiguousarray(inside.permute(1, 2, 0).cpu().numpy())
+    return inside.permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def padded(image: Tensor, multiple: int, mode: str = "constant") -> Tensor:

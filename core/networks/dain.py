@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .hourglass import hourglass
 from .pwcnet import UNIT, PWCNet
-from .sampling import positions
+from .sampling import positions, summed
 from .tiling import in_tiles
 
 MULTIPLE = 128
@@ -46,14 +46,24 @@ def project(flow: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     x, y = positions(flow)
     inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
     left, top = x.clamp(0, width - 1).long(), y.clamp(0, height - 1).long()
-    given = torch.cat([-weight * flow, weight], dim=1).float() * inside[:, None]
-    total = torch.zeros(batch, 3, height * width, device=flow.device)
-    for row in (top, (top + 1).clamp(max=height - 1)):
-        for column in (left, (left + 1).clamp(max=width - 1)):
-            index = (row * width + column).reshape(batch, 1, -1).expand(-1, 3, -1)
-            total.scatter_add_(2, index, given.reshape(batch, 3, -1))
-    sums, count = total.reshape(batch, 3, height, width).split([2, 1], dim=1)
+    given = torch.where(inside[:, None], torch.cat([-weight * flow, weight], dim=1).float(), 0.0)
+    # what leaves the frame gives nothing, each pixel to its own place: many in one place take long to add up
+    own = torch.arange(height * width, device=flow.device).view(height, width)
+    index = torch.where(inside, top * width + left, own)
+    total = summed(given.flatten(2), index.flatten(1), height * width).reshape(batch, 3, height, width)
+    for axis in (2, 3):
+        total = _with_next(total, axis)
+    sums, count = total.split([2, 1], dim=1)
     return torch.where(count > 0, sums / count.clamp(min=torch.finfo(torch.float32).tiny), 0.0), count
+
+
+def _with_next(given: Tensor, axis: int) -> Tensor:
+    """What every place along `axis` is given, given to the next one, too; the last one gets it twice."""
+    last = given.shape[axis] - 1
+    made = given.clone()
+    made.narrow(axis, 1, last).add_(given.narrow(axis, 0, last))
+    made.narrow(axis, last, 1).add_(given.narrow(axis, last, 1))
+    return made
 
 
 def filled(flow: Tensor, count: Tensor) -> Tensor:
@@ -155,13 +165,18 @@ class _Filters(nn.ModuleDict):
         return x
 
 
+def _dtype(part: nn.Module) -> torch.dtype:
+    """What its weights are in."""
+    return next(part.parameters()).dtype
+
+
 def _filter_head() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(16, 16, 3, 1, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, 1, 1))
 
 
 @dataclass
 class PairState:
-    """What does not depend on the timestep; of both frames, or directions."""
+    """What does not depend on the timestep; of both frames, or directions. In fp32, but for the contexts."""
 
     frames: tuple[Tensor, Tensor]
     flows: tuple[Tensor, Tensor]
@@ -187,6 +202,11 @@ class Moment:
 class DAIN(nn.Module):
     """Names are the checkpoint's."""
 
+    smooth = ("ctxNet", "rectifyNet")
+    """Parts that half precision suits: they do 70 % of all multiply-adds, and what they make changes as little as what
+    they get. The others stay in fp32, and so does what follows from them up to the warped frames: where a position that
+    they decide on crosses a whole pixel, projection and filter interpolation jump."""
+
     def __init__(self) -> None:
         super().__init__()
         self.initScaleNets_filter = _Filters()
@@ -197,10 +217,11 @@ class DAIN(nn.Module):
         """Pieces along each side in which the widest parts work, where memory is short; the result stays the same."""
 
     def prepare(self, first: Tensor, second: Tensor) -> PairState:
-        """Of two frames (B, 3, H, W) in 0..1, padded as `padding` says."""
+        """Of two frames (B, 3, H, W) in 0..1, in fp32 and padded as `padding` says."""
         depths = (self.depthNet(first), self.depthNet(second))
+        dtype = _dtype(self.ctxNet)
         contexts = tuple(
-            torch.cat([self._tiled(self.ctxNet, frame), depth], dim=1)
+            torch.cat([self._tiled(self.ctxNet, frame.to(dtype)), depth.to(dtype)], dim=1)
             for frame, depth in zip((first, second), depths, strict=True)
         )
         trunk = self.initScaleNets_filter(torch.cat([first, second], dim=1))
@@ -215,20 +236,22 @@ class DAIN(nn.Module):
         """The frame at time `t`."""
         projected, counts = [], []
         for flow, depth, time in zip(pair.flows, pair.depths, (t, 1 - t), strict=True):
-            whole = F.interpolate(UNIT * flow.float() * time, scale_factor=4, mode="bilinear", align_corners=False)
-            mean, count = project(whole, 1e-6 + 1 / torch.exp(depth.float()))
+            whole = F.interpolate(UNIT * flow * time, scale_factor=4, mode="bilinear", align_corners=False)
+            mean, count = project(whole, 1e-6 + 1 / torch.exp(depth))
             projected.append(filled(mean, count))
             counts.append(count)
         warped, contexts = (
             [
-                filtered(image.float(), flow, filters.float())
+                filtered(image.float(), flow, filters)
                 for image, flow, filters in zip(images, projected, pair.filters, strict=True)
             ]
             for images in (pair.frames, pair.contexts)
         )
         blend = (1 - t) * warped[0] + t * warped[1]
-        inputs = torch.cat([blend, *warped, *projected, *pair.filters, *contexts], dim=1)
-        rectified = self._tiled(self.rectifyNet, inputs.to(pair.frames[0].dtype)).float() + blend
+        dtype = _dtype(self.rectifyNet)
+        parts = (blend, *warped, *projected, *pair.filters, *contexts)
+        inputs = torch.cat([part.to(dtype) for part in parts], dim=1)
+        rectified = self._tiled(self.rectifyNet, inputs).float() + blend
         return Moment(
             rectified, blend, (projected[0], projected[1]), (counts[0], counts[1]), (warped[0], warped[1]), inputs
         )

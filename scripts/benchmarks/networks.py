@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from core.engines import Engine, Frame, Settings, create
-from core.engines.lento.engine import bundled
+from core.engines.lento import bundled
 from core.networks.checkpoints import MULTIPLY_ADDS_AT, Checkpoint, open_checkpoint
 from scripts.clips import draw
 from scripts.made_weights import LAYOUTS, checkpoint_of

@@ -7,6 +7,7 @@ the card. What the card computes is what `scripts/bench gpu` compares.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 from core.engines import Frame, Settings, create, network, superslomo
-from core.networks import checkpoints, rife
+from core.networks import checkpoints, rife, sampling
 from core.networks.checkpoints import Checkpoint
-from core.networks.lento_pure import PureLento
+from core.networks.lento import LentoNet
 from core.networks.rife import IFNet
 from scripts.made_weights import LAYOUTS, checkpoint_of, pictures
 
@@ -36,7 +37,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoints")
     for name in (*LAYOUTS, "superslomo", "superslomo_light", "dain"):
         torch.save(checkpoint_of(name), folder / f"{name}.pkl")
-    save_file(PureLento().state_dict(), folder / "lento_pure.safetensors")
+    save_file(LentoNet().state_dict(), folder / "lento.safetensors")
     return folder
 
 
@@ -117,15 +118,74 @@ def card(monkeypatch: pytest.MonkeyPatch) -> Card:
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
-@pytest.mark.parametrize("name", [*LAYOUTS, "superslomo", "superslomo_light", "dain", "lento", "lento_pure"])
+@pytest.mark.parametrize("name", [*LAYOUTS, "superslomo", "superslomo_light", "dain", "lento"])
 def test_all_is_computed_on_the_card(name: str, precision: str, files: Path, card: Card) -> None:
-    weights = "" if name == "lento" else str(next(files.glob(f"{name}.*")))
+    weights = str(next(files.glob(f"{name}.*")))
     frames = [Frame(index, picture) for index, picture in enumerate(pictures())]
     times = (0.25, 0.5, 0.75)
     with card:
         card.entered = True
-        engine = create("rife" if name in LAYOUTS else name.removesuffix("_pure"), Settings(weights, "card", precision))
+        engine = create("rife" if name in LAYOUTS else name, Settings(weights, "card", precision))
         state = engine.prepare(*frames, times)
         for t in times:
             assert engine.synthesize(state, t).shape == frames[0].pixels.shape
     assert CARD in card.fetched_from
+
+
+def test_fp32_is_fp32_and_the_same_every_time(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for flag, wrong in (("allow_tf32", True), ("deterministic", False), ("benchmark", True)):
+        monkeypatch.setattr(torch.backends.cudnn, flag, wrong)
+    create("rife", Settings(str(files / "4.6.pkl"), "cpu", "fp32"))
+    assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.deterministic
+    assert not torch.backends.cudnn.benchmark
+
+
+def test_sums_in_order_are_the_sums() -> None:
+    torch.manual_seed(0)
+    values, index = torch.rand(2, 3, 500), torch.randint(0, 40, (2, 500))
+    expected = torch.stack([torch.stack([values[b][:, index[b] == n].sum(1) for n in range(40)], 1) for b in (0, 1)])
+    assert torch.allclose(sampling.summed(values, index, 40), expected, atol=1e-5)
+    assert torch.allclose(sampling._summed_in_order(values, index, 40), expected, atol=1e-5)
+
+
+def test_an_attempt_gives_its_memory_back_before_the_next(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = create("rife", Settings(str(files / "4.6.pkl"), "cpu", "fp32"))
+    large: list[weakref.ref[torch.Tensor]] = []
+    real = engine.at  # type: ignore[attr-defined]
+
+    def short(state: object, t: float) -> np.ndarray:
+        if large:
+            return real(state, t)
+        taken = torch.zeros(8)
+        large.append(weakref.ref(taken))
+        raise RuntimeError("GET was unable to find an engine to execute this computation")
+
+    def smaller() -> str:
+        assert large[0]() is None
+        return "smaller."
+
+    monkeypatch.setattr(engine, "at", short)
+    monkeypatch.setattr(engine, "_smaller_pieces", smaller)
+    engine.synthesize(engine.prepare(*(Frame(index, picture) for index, picture in enumerate(pictures()))), 0.5)
+    assert large
+
+
+@pytest.mark.parametrize(("size", "together"), [((1920, 1080), 8), ((3840, 2160), 4), ((7680, 4320), 1)])
+def test_no_more_are_made_together_than_can_be_counted(
+    size: tuple[int, int], together: int, files: Path, card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "free_memory", lambda device: 10**13)
+    frame = Frame(0, np.broadcast_to(np.float32(0), (size[1], size[0], 3)))
+    with card:
+        card.entered = True
+        engine = create("superslomo", Settings(str(files / "superslomo.pkl"), "card", "fp16"))
+        engine.prepare(frame, frame)
+    assert engine.together == together  # type: ignore[attr-defined]
+
+
+def test_memory_that_pytorch_keeps_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 5000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 700)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 300)
+    assert network.free_memory(torch.device("cuda")) == 1400

@@ -224,10 +224,33 @@ def test_ensemble_does_not_care_about_direction(files: Path, name: str) -> None:
     assert np.abs(there - back).max() < 1e-4
 
 
-@pytest.mark.parametrize("name", ["4.6", "4.25", "superslomo"])
-def test_bfloat16_is_near(files: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "most"), [("4.6", 0.02), ("4.25", 0.02), ("superslomo", 0.02), ("superslomo_light", 0.02), ("dain", 0.003)]
+)
+def test_bfloat16_is_near(files: Path, name: str, most: float) -> None:
     exact, near = (made_by(name, files / f"{name}.pkl", precision=precision) for precision in ("fp32", "bf16"))
-    assert 0 < np.abs(exact - near).mean() < 0.02
+    assert 0 < np.abs(exact - near).mean() < most
+
+
+def test_made_numbers_are_in_the_range_of_fp16(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.engines.network.precision_of", lambda wanted, device: wanted)
+    file = files / "superslomo_light.pkl"
+    exact, near = (made_by("superslomo_light", file, precision=precision) for precision in ("fp32", "fp16"))
+    assert 0 < np.abs(exact - near).mean() < 5e-4
+
+
+def test_positions_of_dain_do_not_depend_on_the_precision(files: Path) -> None:
+    frames = [Frame(index, picture) for index, picture in enumerate(pictures())]
+    moments = []
+    for precision in ("fp32", "bf16"):
+        engine = create("dain", Settings(str(files / "dain.pkl"), "cpu", precision))
+        with torch.inference_mode():
+            moments.append(engine.module.at(engine.prepare_pair(*frames).state, 0.25))  # type: ignore[attr-defined]
+    exact, near = moments
+    assert near.rectify_input.dtype == torch.bfloat16, "what is large is in half precision"
+    for kind in ("projected", "counts", "warped"):
+        for one, other in zip(getattr(exact, kind), getattr(near, kind), strict=True):
+            assert torch.equal(one, other), kind
 
 
 def test_flow_scale(files: Path) -> None:
