@@ -1,101 +1,399 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Short runs of real frames, cut out of clips once and kept in one file."""
+"""Clips, all their frames in memory or on a device, and samples of them.
+
+Frames are counted as they are coded, whatever their times: a source would repeat or drop some to keep its rate.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ...analysis import Analysis, look_at
-from ...images import Image
+from ...color import Encoding, decoded
+from ...disk import explained
 from ...messages import InputError
-from ...source import Source, open_source
 
-RUN = 5
-"""Frames of a run."""
+VERSION = 1
+"""Of the index and of the files of frames; to be raised where they become others."""
+NO_CLIPS = (".md", ".txt", ".json")
+"""Suffixes of files beside the clips. FFmpeg would draw a text as a terminal does."""
 SIDE = 288
-"""Pixels of a run's side; a training sample is a part of it."""
-RUNS = 40
-"""Of one clip, at the most."""
+"""Pixels of a picture's shorter side; clips with a smaller one are left out."""
+LEAST = 3
+"""Frames of a stretch."""
+SMALL = 8
+"""Pixels of a side of what one pixel of a thumbnail shows."""
+CHUNK = 16
+"""Frames that are sent to a device at once."""
+
+NEAR, FAR = 2, 6
+"""Frames from one end of a sample to the other."""
+NEAREST = 0.55
+"""Share of samples with their ends NEAR; all other distances are as frequent as each other."""
+HALFWAY = 0.5
+"""Share of the samples with a frame halfway that have it as their middle at once; else it is any one between."""
+SHRUNK = 0.3
+"""Share of the samples of large enough pictures that show twice as much, at half the size: motion grows with it."""
+PLACES = 3
+"""Places that are looked at for a sample; the one that changes most is taken..."""
+ANYWHERE = 0.25
+"""... but for this share of samples, which are where the dice say."""
 STILL = 0.4
-"""Mean change between the ends of a run, in steps of 8 bits, below which there is nothing to learn from it."""
-PLACES = 4
-"""Places that are looked at for each run; the one that moves most is taken, three times out of four."""
+"""Mean change from end to end, in steps of 8 bits, below which there is nothing to learn from a sample."""
+TRIES = 8
+"""Samples that are tried for one that changes as much."""
+RECOLOURED = 0.1
+"""Share of samples whose colours are exchanged."""
 
-Runs = NDArray[np.uint8]
-"""(N, RUN, SIDE, SIDE, 3)"""
+Frames = NDArray[np.uint8]
+"""(H, W, 3), or (N, H, W, 3)"""
+Thumbnails = NDArray[np.uint8]
+"""(N, H / SMALL, W / SMALL), grey"""
 
 
-def runs_of(folder: Path, cache: Path) -> Runs:
-    """Runs of the clips in `folder` and the folders in it, mapped from a file in `cache` that is made where missing.
+@dataclass(frozen=True)
+class Clip:
+    """What the index knows of a clip."""
 
-    Raises InputError where there is no clip.
+    name: str
+    """Its path from the folder on."""
+    file_size: int
+    """Bytes."""
+    frames: int
+    height: int
+    width: int
+    stretches: tuple[tuple[int, int], ...]
+    """First frame and length of every part with neither a cut nor a repeated frame within, LEAST long or longer."""
+
+    @property
+    def usable(self) -> int:
+        """Frames in stretches."""
+        return sum(length for _, length in self.stretches)
+
+    @property
+    def series(self) -> str:
+        """What is one of a kind: all clips of a folder in the folder, or a clip by itself."""
+        return Path(self.name).parent.as_posix() if "/" in self.name else self.name
+
+    @property
+    def stamp(self) -> str:
+        """Names the files that are made of it."""
+        return _hash([self.name, self.file_size])
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a sample is, and what is done with it."""
+
+    clip: int
+    numbers: tuple[int, int, int]
+    """Of the first, the middle and the last frame, whose numbers fall where it goes backwards in time."""
+    top: int
+    left: int
+    shrunk: bool
+    transposed: bool
+    flips: tuple[bool, bool]
+    """Upside down, from left to right; with `transposed`, all ways to turn and mirror a square."""
+    colours: tuple[int, ...]
+    """Which channel takes the place of each."""
+
+    @property
+    def t(self) -> float:
+        first, middle, last = self.numbers
+        return (middle - first) / (last - first)
+
+
+class Footage:
+    """Clips in memory or on a device, and samples of them.
+
+    An index of the clips in `folder` and the folders in it is kept in `cache`. It tells clips by names and sizes: made
+    on one machine, it may be taken to another. For the CPU the frames are mapped from files in `cache`, since few
+    machines have memory for all of them; any other device holds them itself. Raises InputError where there is no clip.
     """
-    clips = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() != ".md")
-    stamp = json.dumps([[clip.name, clip.stat().st_size] for clip in clips] + [RUN, SIDE, RUNS])
-    path = cache / f"runs-{hashlib.sha256(stamp.encode()).hexdigest()[:8]}.npy"
+
+    def __init__(self, folder: Path, cache: Path, device: torch.device) -> None:
+        self.clips = index(folder, cache)
+
+        def load(clip: Clip) -> tuple[Tensor, Thumbnails]:
+            return mapped(clip, folder, cache) if device.type == "cpu" else held(clip, folder, device)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            loaded = list(pool.map(load, self.clips))
+        self.frames = [frames for frames, _ in loaded]
+        """Of every clip, (N, H, W, 3) of uint8, on the device."""
+        self._thumbnails = [thumbnails for _, thumbnails in loaded]
+        self._device = device
+        together = Counter[str]()
+        for clip in self.clips:
+            together[clip.series] += clip.usable
+        rows = [
+            (number, *stretch, together[clip.series] ** -0.5 * stretch[1])
+            for number, clip in enumerate(self.clips)
+            for stretch in clip.stretches
+        ]
+        self._stretches = [(clip, first, length) for clip, first, length, _ in rows]
+        self._shares = np.array([share for *_, share in rows])
+        """How often a stretch is chosen: a series by the square root of its length, then each of its frames alike."""
+        self._sides = np.array([min(self.clips[clip].height, self.clips[clip].width) for clip, _, _ in self._stretches])
+
+    def batch(self, dice: np.random.Generator, count: int, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """First, middle, last (count, 3, size, size) in 0..1 on the device, t (count, 1, 1, 1).
+
+        Nothing but `dice` decides, and the device is not waited for. Raises InputError where no picture is that large.
+        """
+        odds = self._odds(size)
+        places = [self._place(dice, odds, size) for _ in range(count)]
+        pictures = self._pictures(places, size)
+        first, middle, last = (torch.stack([picture[part] for picture in pictures]) for part in range(3))
+        t = torch.tensor([place.t for place in places])
+        if self._device.type == "cuda":
+            t = t.pin_memory()
+        return first, middle, last, t.to(self._device, non_blocking=True).view(-1, 1, 1, 1)
+
+    def surfaces(self, dice: np.random.Generator, count: int, side: int) -> Tensor:
+        """Parts of random frames (count, 3, side, side) in 0..1 on the device; enlarged where a frame is smaller."""
+        odds, made = self._odds(0), []
+        for _ in range(count):
+            clip, first, length = self._stretch(dice, odds)
+            height, width = self.frames[clip].shape[1:3]
+            wanted = min(side, height, width)
+            number = first + int(dice.integers(length))
+            top, left = int(dice.integers(height - wanted + 1)), int(dice.integers(width - wanted + 1))
+            part = self.frames[clip][number, top : top + wanted, left : left + wanted]
+            pixels = part.permute(2, 0, 1)[None].float().div_(255)
+            if wanted < side:
+                pixels = F.interpolate(pixels, (side, side), mode="bicubic", align_corners=False).clamp_(0, 1)
+            made.append(pixels)
+        return torch.cat(made)
+
+    def _odds(self, size: int) -> NDArray[np.float64]:
+        """Shares of the stretches whose pictures are large enough, each added to those before, up to 1."""
+        shares = np.where(self._sides >= size, self._shares, 0).cumsum()
+        if not shares[-1]:
+            raise InputError(f"No clip has pictures of {size} pixels: choose smaller samples, or add larger clips.")
+        odds: NDArray[np.float64] = shares / shares[-1]
+        return odds
+
+    def _stretch(self, dice: np.random.Generator, odds: NDArray[np.float64]) -> tuple[int, int, int]:
+        """Clip, first frame and length."""
+        return self._stretches[int(np.searchsorted(odds, dice.random(), side="right"))]
+
+    def _place(self, dice: np.random.Generator, odds: NDArray[np.float64], size: int) -> _Place:
+        for _ in range(TRIES):
+            clip, first, length = self._stretch(dice, odds)
+            gap = NEAR if dice.random() < NEAREST else int(dice.integers(NEAR + 1, FAR + 1))
+            gap = min(gap, length - 1)
+            begin = first + int(dice.integers(length - gap))
+            halfway = gap % 2 == 0 and dice.random() < HALFWAY
+            numbers = begin, begin + (gap // 2 if halfway else int(dice.integers(1, gap))), begin + gap
+            height, width = self.frames[clip].shape[1:3]
+            shrunk = min(height, width) >= 2 * size and dice.random() < SHRUNK
+            window = 2 * size if shrunk else size
+            places = [
+                (int(dice.integers(height - window + 1)), int(dice.integers(width - window + 1)))
+                for _ in range(1 if dice.random() < ANYWHERE else PLACES)
+            ]
+            changes = [self._change(clip, numbers, place, window) for place in places]
+            if max(changes) >= STILL:
+                break
+        top, left = places[int(np.argmax(changes))]
+        transposed, down, across, backwards = (dice.random(4) < 0.5).tolist()
+        colours = tuple(dice.permutation(3).tolist()) if dice.random() < RECOLOURED else (0, 1, 2)
+        if backwards:
+            numbers = numbers[::-1]
+        return _Place(clip, numbers, top, left, shrunk, transposed, (down, across), colours)
+
+    def _change(self, clip: int, numbers: Sequence[int], place: tuple[int, int], window: int) -> float:
+        """Mean change of the thumbnails there from the first to the last frame, in steps of 8 bits."""
+        rows, columns = (slice(start // SMALL, (start + window) // SMALL) for start in place)
+        one, other = (self._thumbnails[clip][number, rows, columns] for number in (numbers[0], numbers[-1]))
+        return float(cv2.norm(one, other, cv2.NORM_L1)) / one.size
+
+    def _pictures(self, places: Sequence[_Place], size: int) -> list[Tensor]:
+        """Of every place its three pictures, (3, 3, size, size) in 0..1."""
+        # a device is given few things to do: what is turned alike is gathered, turned and converted at once
+        alike: dict[tuple[bool, tuple[bool, bool]], list[int]] = {}
+        for index, place in enumerate(places):
+            alike.setdefault((place.shrunk, place.flips), []).append(index)
+        pictures: dict[int, Tensor] = {}
+        for (shrunk, flips), members in alike.items():
+            window = 2 * size if shrunk else size
+            pixels = torch.stack([part for index in members for part in self._windows(places[index], window)])
+            if any(flips):
+                pixels = pixels.flip([side for side, flip in zip((1, 2), flips, strict=True) if flip])
+            pixels = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+            if shrunk:
+                pixels = F.avg_pool2d(pixels, 2)
+            pictures.update(zip(members, pixels.div_(255).view(-1, 3, 3, size, size), strict=True))
+        return [_recoloured(pictures[index], place.colours) for index, place in enumerate(places)]
+
+    def _windows(self, place: _Place, window: int) -> list[Tensor]:
+        """Views of the three frames, (window, window, 3)."""
+        rows, columns = slice(place.top, place.top + window), slice(place.left, place.left + window)
+        parts = [self.frames[place.clip][number, rows, columns] for number in place.numbers]
+        return [part.transpose(0, 1) for part in parts] if place.transposed else parts
+
+
+def _recoloured(pictures: Tensor, colours: tuple[int, ...]) -> Tensor:
+    if colours == (0, 1, 2):
+        return pictures
+    # not by a list as an index: that would have to be sent, and the device waited for
+    return torch.stack([pictures[:, channel] for channel in colours], dim=1)
+
+
+def index(folder: Path, cache: Path) -> list[Clip]:
+    """Clips that can be trained with, the largest first, from a file in `cache` that is made where missing.
+
+    Raises InputError where there is none.
+    """
+    paths = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    files = sorted(
+        (path.relative_to(folder).as_posix(), path.stat().st_size)
+        for path in paths
+        if path.suffix.lower() not in NO_CLIPS
+    )
+    path = cache / f"index-{_hash(files)}.json"
     if not path.exists():
-        found = [run for number, clip in enumerate(clips) for run in _cut(clip, number)]
-        if not found:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            looked_at = pool.map(lambda file: _looked_at(folder, *file), files)
+            clips = [clip for clip in looked_at if clip.stretches and min(clip.height, clip.width) >= SIDE]
+        if not clips:
             raise InputError(f"{folder} holds no clips to train with: name a folder of movies.")
-        cache.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(".part.npy")
-        np.save(aside, np.stack(found))
-        aside.replace(path)
-    runs: Runs = np.load(path, mmap_mode="r")
-    return runs
+        with explained(f"The cache {cache}"):
+            cache.mkdir(parents=True, exist_ok=True)
+            _aside(path).write_text(json.dumps([asdict(clip) for clip in clips]), encoding="utf-8")
+            _aside(path).replace(path)
+    known = json.loads(path.read_text(encoding="utf-8"))
+    clips = [Clip(**{**clip, "stretches": tuple(map(tuple, clip["stretches"]))}) for clip in known]
+    # threads take them in this order, and none is left with a large one at the end
+    return sorted(clips, key=lambda clip: (-clip.frames * clip.height * clip.width, clip.name))
 
 
-def _cut(clip: Path, number: int) -> Iterator[Runs]:
-    """Runs of one clip without cuts and repeated frames."""
-    try:
-        source = open_source(clip)
-    except InputError:
-        return
-    with source:
-        if min(source.size) < SIDE or source.count < RUN:
-            return
-        starts = _starts(source)
-        dice = np.random.default_rng(number)
-        wanted = set(dice.permutation(starts)[:RUNS].tolist()) if starts else set()
-        recent: list[Image] = []
-        for index, image in enumerate(source.frames(0, source.count)):
-            recent = [*recent[-(RUN - 1) :], _eight_bits(image)]
-            if index - RUN + 1 in wanted:
-                run = _window(recent, dice)
-                if np.abs(run[0].astype(np.int16) - run[-1]).mean() >= STILL:
-                    yield run
-
-
-def _starts(source: Source) -> list[int]:
-    """First frames of runs with neither a cut nor a repeated frame within."""
+def _looked_at(folder: Path, name: str, size: int) -> Clip:
     analysis = Analysis(cuts=True, repeats=True)
-    for image in source.frames(0, source.count):
-        analysis.add(look_at(image, source.encoding))
-    broken = analysis.cuts() | {index for index, same in enumerate(analysis.repeated) if same}
+    height = width = 0
+    for image in coded(folder / name):
+        height, width = image.shape[:2]
+        if min(height, width) < SIDE:
+            break
+        analysis.add(look_at(image, Encoding()))
     count = len(analysis.repeated)
-    return [start for start in range(count - RUN + 1) if not broken & set(range(start + 1, start + RUN))]
+    repeats = {number for number, same in enumerate(analysis.repeated) if same}
+    edges = sorted({0, count} | analysis.cuts() | repeats)
+    stretches = tuple((first, end - first) for first, end in pairwise(edges) if end - first >= LEAST)
+    return Clip(name, size, count, height, width, stretches)
 
 
-def _eight_bits(image: Image) -> NDArray[np.uint8]:
-    image = image[..., :3]
-    return image if image.dtype == np.uint8 else np.rint(image / (np.iinfo(image.dtype).max / 255)).astype(np.uint8)
+def coded(clip: Path) -> Iterator[Frames]:
+    """The frames in a file, in 8 bits, up to where it is damaged or they change their size; none of what is no clip."""
+    shape: tuple[int, ...] = ()
+    try:
+        with av.open(os.fspath(clip)) as container:
+            if not container.streams.video or container.streams.video[0].codec_context is None:
+                return
+            container.streams.video[0].thread_type = "AUTO"
+            for frame in container.decode(video=0):
+                image = decoded(frame)[..., :3]
+                if image.dtype != np.uint8:
+                    image = cv2.convertScaleAbs(np.ascontiguousarray(image), alpha=1 / 257)
+                shape = shape or image.shape
+                if image.shape != shape:
+                    return
+                yield np.ascontiguousarray(image)
+    except (av.error.FFmpegError, ValueError):
+        return
 
 
-def _window(frames: list[NDArray[np.uint8]], dice: np.random.Generator) -> Runs:
-    """A part of SIDE x SIDE, of large pictures sometimes of their half."""
-    height, width = frames[0].shape[:2]
-    if min(height, width) >= 2 * SIDE and dice.random() < 0.4:
-        frames = [cv2.resize(frame, (width // 2, height // 2), interpolation=cv2.INTER_AREA) for frame in frames]
-        height, width = frames[0].shape[:2]
-    parts = []
-    for _ in range(PLACES if dice.random() < 0.75 else 1):
-        top, left = int(dice.integers(0, height - SIDE + 1)), int(dice.integers(0, width - SIDE + 1))
-        parts.append(np.stack([frame[top : top + SIDE, left : left + SIDE] for frame in frames]))
-    return max(parts, key=lambda part: float(np.abs(part[0].astype(np.int16) - part[-1]).mean()))
+def mapped(clip: Clip, folder: Path, cache: Path) -> tuple[Tensor, Thumbnails]:
+    """A clip's frames and thumbnails, from files in `cache` that are made where missing."""
+    path, small = cache / f"frames-{clip.stamp}.npy", cache / f"thumbnails-{clip.stamp}.npy"
+    if not (path.exists() and small.exists()):
+        try:
+            with explained(f"The cache {cache}"):
+                _write(clip, folder, path, small)
+        finally:
+            _aside(path).unlink(missing_ok=True)
+    # copied where written to, which nobody does: PyTorch warns of memory that it cannot write to
+    return torch.from_numpy(np.load(path, mmap_mode="c")), np.load(small)
+
+
+def _write(clip: Clip, folder: Path, path: Path, small: Path) -> None:
+    thumbnails = _no_thumbnails(clip)
+    # not by writing into a map: where the disk is full, that ends the process
+    with _aside(path).open("wb") as file:
+        shape = (clip.frames, clip.height, clip.width, 3)
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for number, image in enumerate(_expected(clip, folder)):
+            file.write(image.data)
+            thumbnails[number] = _thumbnail(image)
+    with _aside(small).open("wb") as file:
+        np.save(file, thumbnails)
+    _aside(small).replace(small)
+    _aside(path).replace(path)
+
+
+def held(clip: Clip, folder: Path, device: torch.device) -> tuple[Tensor, Thumbnails]:
+    """A clip's frames, decoded straight into the memory of a device, and its thumbnails."""
+    frames = torch.empty(clip.frames, clip.height, clip.width, 3, dtype=torch.uint8, device=device)
+    thumbnails = _no_thumbnails(clip)
+    chunk = torch.empty(CHUNK, *frames.shape[1:], dtype=torch.uint8, pin_memory=device.type == "cuda")
+    pixels = chunk.numpy()
+    for number, image in enumerate(_expected(clip, folder)):
+        thumbnails[number] = _thumbnail(image)
+        pixels[number % CHUNK] = image
+        filled = number % CHUNK + 1
+        if filled == CHUNK or number == clip.frames - 1:
+            frames[number + 1 - filled : number + 1].copy_(chunk[:filled])
+    return frames, thumbnails
+
+
+def _expected(clip: Clip, folder: Path) -> Iterator[Frames]:
+    """The frames of a clip. Raises InputError where they are not those that the index tells of."""
+    count, shape = 0, (clip.height, clip.width, 3)
+    for image in coded(folder / clip.name):
+        if image.shape != shape or count == clip.frames:
+            break
+        count += 1
+        yield image
+    else:
+        if count == clip.frames:
+            return
+    raise InputError(
+        f"{folder / clip.name} does not have the {clip.frames} frames of {clip.width}x{clip.height} pixels that its "
+        "index tells of: delete the index, so that it is made anew, or get the whole file."
+    )
+
+
+def _no_thumbnails(clip: Clip) -> Thumbnails:
+    return np.empty((clip.frames, clip.height // SMALL, clip.width // SMALL), np.uint8)
+
+
+def _thumbnail(image: Frames) -> Thumbnails:
+    height, width = image.shape[0] // SMALL, image.shape[1] // SMALL
+    small = cv2.resize(image[: height * SMALL, : width * SMALL], (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _aside(path: Path) -> Path:
+    """Where a file is written before it gets its name, by this process alone."""
+    return path.with_name(f"{path.name}.{os.getpid()}.part")
+
+
+def _hash(of: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps([VERSION, *of]).encode()).hexdigest()[:12]
