@@ -95,6 +95,14 @@ def motion_of(a: Pixels, b: Pixels) -> Pair:
     )
 
 
+def coarse_motion(a: Pixels, b: Pixels) -> Flow:
+    """Motion both ways at a quarter of the size, rounded up, in pixels of that: (2, h, w, 2)."""
+    height, width = a.shape[:2]
+    quarter = (-(-width // 4), -(-height // 4))
+    grey_a, grey_b = _grey(a), _grey(b)
+    return np.stack([_motion(grey_a, grey_b, quarter), _motion(grey_b, grey_a, quarter)]) / np.float32(4)
+
+
 def hypotheses(pair: Pair, t: float) -> Hypotheses:
     """Both flows at timestep `t` of (0, 1)."""
     from_a, seen_a = splat(pair.forward, pair.trust_a, t)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..messages import InputError
-from . import dain, lento, lento_pure, rife, superslomo
+from . import dain, lento, rife, superslomo
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "params", "params_ema", "net", "flownet")
 """Names under which training code may put a network's tensors."""
@@ -74,10 +74,8 @@ class Checkpoint:
             with FlopCounterMode(display=False) as counter:
                 if isinstance(module, rife.IFNet):
                     features = module.features(frame)
-                elif isinstance(module, lento_pure.PureLento):
+                elif isinstance(module, lento.LentoNet):
                     prepared = module.prepare(frame, frame)
-                elif isinstance(module, lento.Chooser):
-                    features = torch.zeros(1, lento.CHANNELS, MULTIPLY_ADDS_AT[1] // 2, MULTIPLY_ADDS_AT[0] // 2)
                 elif isinstance(module, superslomo.SuperSloMo):
                     flows = module.flows(frame, frame)
                 else:
@@ -89,10 +87,8 @@ class Checkpoint:
             with FlopCounterMode(display=False) as counter:
                 if isinstance(module, rife.IFNet):
                     module((frame, frame), (features, features), t)
-                elif isinstance(module, lento_pure.PureLento):
+                elif isinstance(module, lento.LentoNet):
                     module.at(prepared, t)
-                elif isinstance(module, lento.Chooser):
-                    module(features)
                 elif isinstance(module, superslomo.SuperSloMo):
                     module.between(frame, frame, flows, t)
                 else:
@@ -130,12 +126,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         known = dain.DAIN().state_dict()
         ours = {name: tensor for name, tensor in tensors.items() if name in known}  # the official file has more
         return Checkpoint(path, "dain", "DAIN", True, "MIT", ours, dain.DAIN)
-    if "motion.leave.weight" in shapes and "chooser.leave.weight" in shapes:
-        return Checkpoint(
-            path, "lento", "Lento with learned motion", True, "GPL-3.0-or-later", tensors, lento_pure.PureLento
-        )
-    if shapes.get("leave.weight", (0,))[0] == 4 * lento.COUNT and "enter.0.weight" in shapes:
-        return Checkpoint(path, "lento", "Lento", True, "GPL-3.0-or-later", tensors, lento.Chooser)
+    if "motion.refine.leave.weight" in shapes and "synthesis.leave.weight" in shapes:
+        return Checkpoint(path, "lento", "Lento", True, "GPL-3.0-or-later", tensors, lento.LentoNet)
     some = ", ".join(sorted(shapes)[:NAMED])
     raise InputError(
         f"{path} is a checkpoint of another network: it has {len(shapes)} tensors such as {some}. Known are those of "

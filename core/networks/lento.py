@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bundled network: chooses, pixel by pixel, from candidates that motion brings to a timestep.
+"""The bundled network: any timestep, any size, on any device.
 
-A U-Net works at a quarter of the size on what is known at half of it, and says at half the size how much each of six
-candidates counts. The frame is made of them at full size. The last layer starts at zero, so that an untrained network
-is the classical engine, and where all candidates are equal it can do nothing.
-
-The idea of weighing warped candidates is that of Niklaus and Liu, "Context-aware Synthesis" (CVPR 2018), and of Hu et
-al., "Many-to-many Splatting" (CVPR 2022).
+Once per pair: features of both frames, motion in both directions and how far it can be trusted (`lento_motion.py`).
+Per timestep: both motions splatted there with that trust as weight (Niklaus and Liu, "Softmax Splatting", CVPR 2020),
+features and frames brought there by it, and a U-Net that mends the motion towards either frame and says which of them
+is seen and what both lack (Huang et al., "RIFE", ECCV 2022, figure 3).
 """
 
 from __future__ import annotations
@@ -17,109 +15,196 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-COUNT = 6
-"""Candidates: frame 0 and frame 1 along the forward flow, both along the backward flow, both unmoved."""
-MOVED = 4
-CHANNELS = 3 * COUNT + COUNT + 4 + 2 + 1
-"""Of the input: a candidate's colours and the differences of the others, logarithms of the weights, both motions, what
-is seen of each frame, timestep."""
-WIDTHS = (32, 48, 64)
-"""Channels at a quarter, an eighth and a sixteenth of the size."""
-MULTIPLE = 8
-"""Of sides at half resolution."""
+from .lento_motion import FEATURES, MOTION_SCALE, SHRINK, SLOPE, Mended, Motion, convolution, doubled, whole
+from .sampling import positions, resized, summed, warp
+
+CONTEXT = 24
+"""Channels of a frame's features that the synthesis sees."""
+SYNTHESIS = (32, 64, 96)
+"""Channels of the synthesis at a quarter, an eighth and a sixteenth of the size."""
 DIFFERENCE_SCALE = 4.0
-"""Differences of candidates are small beside what they share: in the input they are this much larger."""
-MOTION_SCALE = 1 / 16
-"""What motion is multiplied with in the input."""
-SLOPE = 0.1
-FRAME_OF = (0, 1, 0, 1)
-"""Which frame a moved candidate is made of."""
+"""Differences of two frames are small beside what they share: in the input they are this much larger."""
+MOST_TRUST = 8.0
+"""Of its logarithm."""
+FILL = 1e-3
+"""Weight from which on a pixel's own motion counts more than that of its surroundings."""
+UNSEEN = 0.02
+"""Weight that a frame keeps where nothing of it arrives."""
+AGREED = 0.02
+"""Difference of both frames at a timestep at which half of what they lack is added: where they agree, nothing is."""
 
 
-def _conv(channels: int, out: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels, out, 3, stride, 1), nn.LeakyReLU(SLOPE))
+def splat(values: Tensor, flow: Tensor) -> Tensor:
+    """Sums of `values` (B, C, h, w), each pixel's shared out to the four pixels around where `flow` takes it; fp32."""
+    batch, channels, height, width = values.shape
+    to_x, to_y = positions(flow)
+    left, top = to_x.floor(), to_y.floor()
+    parts, places = [], []
+    for down in (0, 1):
+        for across in (0, 1):
+            column, row = left + across, top + down
+            share = (1 - (to_x - column).abs()) * (1 - (to_y - row).abs())
+            share = share * ((column >= 0) & (column < width) & (row >= 0) & (row < height))
+            parts.append((values.float() * share[:, None]).flatten(2))
+            places.append((row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).long().flatten(1))
+    total = summed(torch.cat(parts, dim=2), torch.cat(places, dim=1), height * width)
+    return total.view(batch, channels, height, width)
 
 
-class Chooser(nn.Module):
-    """(B, CHANNELS, h, w) -> changes of the logarithms of the weights (B, 6, h, w)."""
+def filled(total: Tensor, weight: Tensor) -> Tensor:
+    """Quotients of two sums; where little arrived, smoothly those of the surroundings (push and pull)."""
+    levels = [(total, weight)]
+    while min(weight.shape[-2:]) > 1:
+        total, weight = (F.avg_pool2d(one, 2, ceil_mode=True, count_include_pad=False) for one in (total, weight))
+        levels.append((total, weight))
+    made = total / weight.clamp(min=1e-12)
+    for total, weight in levels[-2::-1]:
+        coarse = F.interpolate(made, weight.shape[-2:], mode="bilinear", align_corners=False)
+        made = (total + FILL * coarse) / (weight + FILL)
+    return made
 
-    def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
+
+@dataclass
+class State:
+    """What does not depend on the timestep."""
+
+    small: Tensor
+    """(2B, 3, h/2, w/2): both frames at half resolution, in fp32."""
+    context: Tensor
+    """(2B, CONTEXT, h/4, w/4): what the synthesis sees of them."""
+    motion: Tensor
+    """(2B, 2, h/4, w/4): from either frame to the other, in pixels of that size."""
+    trust: Tensor
+    """(2B, 1, h/4, w/4): weight in splatting."""
+    levels: list[Tensor]
+    """The motion as every level of the pyramid found it, to be judged."""
+
+
+@dataclass
+class Moment:
+    """How the frame at a timestep is to be made, at half resolution, in fp32."""
+
+    flows: Tensor
+    """(B, 4, h, w): from the timestep's pixels to where they are in the first and in the last frame, in pixels."""
+    first: Tensor
+    """(B, 1, h, w): share of the first frame."""
+    lacking: Tensor
+    """(B, 3, h, w): what both frames lack, to be added."""
+    plain: Tensor
+    """(B, 4, h, w): the flows before they were mended."""
+
+
+class Synthesis(nn.Module):
+    """What motion brings to a timestep -> how the frame is made of it."""
+
+    def __init__(self) -> None:
         super().__init__()
-        one, two, three = widths
-        self.enter = nn.Sequential(nn.Conv2d(CHANNELS, one, 2, 2), nn.LeakyReLU(SLOPE), _conv(one, one))
-        self.down1 = nn.Sequential(_conv(one, two, 2), _conv(two, two))
-        self.down2 = nn.Sequential(_conv(two, three, 2), _conv(three, three), _conv(three, three))
-        self.up1 = _conv(two + three, two)
-        self.up2 = nn.Sequential(_conv(one + two, one), _conv(one, one))
-        self.leave = nn.Conv2d(one, 4 * COUNT, 3, 1, 1)
+        one, two, three = SYNTHESIS
+        self.enter = nn.Sequential(nn.Conv2d(13, one, 2, 2), nn.LeakyReLU(SLOPE))
+        self.join = nn.Sequential(convolution(one + 2 * CONTEXT, one), Mended(one))
+        self.down1 = nn.Sequential(convolution(one, two, 2), Mended(two))
+        self.down2 = nn.Sequential(convolution(two, three, 2), Mended(three), Mended(three))
+        self.up1, self.out1 = nn.Conv2d(three, two, 1), Mended(two)
+        self.up2, self.out2 = nn.Conv2d(two, one, 1), Mended(one)
+        self.leave = nn.Conv2d(one, 4 * 8, 3, 1, 1)
+
+    def forward(self, seen: Tensor, contexts: Tensor) -> Tensor:
+        """(B, 13, h, w), sides even, and (B, 2 CONTEXT, h/2, w/2) -> (B, 8, h, w) in fp32."""
+        one = self.join(torch.cat([self.enter(seen), contexts], dim=1))
+        two = self.down1(one)
+        x = self.out1(two + doubled(self.up1(self.down2(two)), two))
+        x = self.out2(one + doubled(self.up2(x), one))
+        return F.pixel_shuffle(self.leave(x), 2).float()
+
+
+class LentoNet(nn.Module):
+    """Motion and synthesis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.motion, self.context, self.synthesis = Motion(), nn.Conv2d(FEATURES, CONTEXT, 1), Synthesis()
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, a=SLOPE)
                 assert layer.bias is not None
                 nn.init.zeros_(layer.bias)
-        nn.init.zeros_(self.leave.weight)
+            elif isinstance(layer, Mended):
+                nn.init.normal_(layer.conv.weight, std=0.01)
+        nn.init.normal_(self.motion.refine.leave.weight, std=1e-3)
+        nn.init.zeros_(self.synthesis.leave.weight)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Sides may be anything; they are padded to multiples of 8."""
-        height, width = features.shape[-2:]
-        if height % MULTIPLE or width % MULTIPLE:
-            features = F.pad(features, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
-        one = self.enter(features)
-        two = self.down1(one)
-        x = self.up1(torch.cat([two, _doubled(self.down2(two))], dim=1))
-        x = self.up2(torch.cat([one, _doubled(x)], dim=1))
-        return F.pixel_shuffle(self.leave(x), 2)[..., :height, :width].float()
+    def prepare(self, first: Tensor, last: Tensor, known: Tensor | None = None) -> State:
+        """Of two frames (B, 3, H, W) in 0..1, any size, fp32, also where the network is not.
+
+        `known`: see Motion.
+        """
+        frames = whole(torch.cat([first, last]), SHRINK)
+        features, motion, trust, levels = self.motion(frames, known)
+        weight = torch.exp(trust.clamp(-MOST_TRUST, MOST_TRUST))
+        return State(F.avg_pool2d(frames, 2), self.context(features), motion, weight, levels)
+
+    def at(self, state: State, t: Tensor) -> Moment:
+        """How to make the frame at the times `t` (B, 1, 1, 1); B may be larger than 1 for a pair alone."""
+        motion, share, arrived = self.moved(state, t)
+        quarter = torch.cat([-t * motion, (1 - t) * motion])
+        half = resized(quarter, 2) * 2
+        first, last = warp(_each(state.small, t), half).chunk(2)
+        contexts = torch.cat(warp(_each(state.context, t), quarter).chunk(2), dim=1)
+        share, arrived = resized(share, 2), resized(arrived, 2)
+        difference = last - first
+        parts = [
+            first - 0.5, DIFFERENCE_SCALE * difference, MOTION_SCALE * torch.cat(half.chunk(2), dim=1), share, arrived,
+        ]  # fmt: skip
+        seen = torch.cat([part.expand(len(t), -1, -1, -1) for part in parts], dim=1)
+        made = self.synthesis(seen.to(contexts.dtype), contexts)
+        plain = torch.cat(half.chunk(2), dim=1)
+        weights = (1 - t) * (arrived[:, :1] + UNSEEN), t * (arrived[:, 1:] + UNSEEN)
+        mask = torch.sigmoid(torch.log(weights[0] / weights[1]) + made[:, 4:5])
+        gap = difference.abs().mean(1, keepdim=True)
+        return Moment(plain + made[:, :4], mask, made[:, 5:] * (gap / (gap + AGREED)), plain)
+
+    def moved(self, state: State, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Motion at a timestep, from the first frame to the last one, over the whole interval, at a quarter.
+
+        (B, 2, h, w), the first frame's share in it (B, 1, h, w), and how much of either arrived (B, 2, h, w).
+        """
+        sums = []
+        for flow, weight, time in zip(state.motion.chunk(2), state.trust.chunk(2), (t, 1 - t), strict=True):
+            values = torch.cat([flow * weight, weight, torch.ones_like(weight)], dim=1)
+            sums.append(splat(values.expand(len(t), -1, -1, -1), flow * time))
+        there, back = sums
+        weight = there[:, 2:3] + back[:, 2:3]
+        motion = filled(there[:, :2] - back[:, :2], weight)
+        share = (there[:, 2:3] + FILL) / (weight + 2 * FILL)
+        return motion, share, torch.cat([there[:, 3:], back[:, 3:]], dim=1).clamp(max=1)
 
 
-def _doubled(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="nearest")
+def _each(pair: Tensor, t: Tensor) -> Tensor:
+    """Of a pair (2, C, h, w), for every one of several times, first frames before last ones."""
+    return pair if len(pair) == 2 * len(t) else pair.repeat_interleave(len(t), 0)
 
 
-@dataclass
-class Choice:
-    """How the frame is to be made."""
-
-    weights: Tensor
-    """(B, 6, h, w), which sum to 1."""
-    flows: Tensor
-    """(B, 8, h, w): from the timestep's pixels to where each moved candidate reads its frame, x and y, in pixels."""
-
-
-def choice(logs: Tensor, motions: Tensor, changes: Tensor, t: Tensor) -> Choice:
-    """What the network's output says, at half resolution, in fp32.
-
-    `logs` (B, 6, h, w) and `motions` (B, 4, h, w) are those of the Candidates, `t` is (B, 1, 1, 1).
-    """
-    first, second = motions[:, :2], motions[:, 2:]
-    flows = torch.cat([-t * first, (1 - t) * first, -t * second, (1 - t) * second], dim=1)
-    return Choice(torch.softmax(logs + changes, dim=1), flows)
-
-
-def at_full_size(how: Choice, size: tuple[int, int]) -> Choice:
-    """The same for pictures of `size` (height, width)."""
-    height, width = how.flows.shape[-2:]
-    scale = how.flows.new_tensor([size[1] / width, size[0] / height]).repeat(MOVED).view(1, -1, 1, 1)
-    weights, flows = (
-        F.interpolate(part, size, mode="bilinear", align_corners=False) for part in (how.weights, how.flows * scale)
-    )
-    return Choice(weights, flows)
-
-
-def moved(image: Tensor, flow: Tensor) -> Tensor:
-    """`image` (B, C, H, W) read where `flow` (B, 2, H, W) leads: bicubic, the border repeated; positions in fp32."""
+def read(image: Tensor, flow: Tensor) -> Tensor:
+    """`image` (B, C, H, W) where `flow` (B, 2, H, W) leads: bicubic, the border repeated; positions in fp32."""
     height, width = image.shape[-2:]
-    y = torch.arange(height, device=flow.device, dtype=torch.float32).view(1, -1, 1)
-    x = torch.arange(width, device=flow.device, dtype=torch.float32).view(1, 1, -1)
-    grid = torch.stack([(flow[:, 0] + x + 0.5) * (2 / width) - 1, (flow[:, 1] + y + 0.5) * (2 / height) - 1], dim=-1)
+    x, y = positions(flow)
+    grid = torch.stack([(x + 0.5) * (2 / width) - 1, (y + 0.5) * (2 / height) - 1], dim=-1)
     return F.grid_sample(image.float(), grid, "bicubic", "border", align_corners=False)
 
 
-def candidates_at(images: tuple[Tensor, Tensor], flows: Tensor) -> list[Tensor]:
-    """All six candidates (B, C, H, W)."""
-    made = [moved(images[frame], flows[:, 2 * index : 2 * index + 2]) for index, frame in enumerate(FRAME_OF)]
-    return [*made, *images]
+def at_full_size(moment: Moment, size: tuple[int, int]) -> Moment:
+    """The same for pictures of `size` (height, width), from whose padded half it was made."""
+    parts = (resized(part, 2)[..., : size[0], : size[1]] for part in (moment.flows, moment.first, moment.lacking))
+    flows, first, lacking = parts
+    return Moment(flows * 2, first, lacking, moment.plain)
 
 
-def composed(candidates: list[Tensor], weights: Tensor) -> Tensor:
-    """The frame (B, C, H, W) that they make, weighed."""
-    return torch.stack([one * weights[:, index : index + 1] for index, one in enumerate(candidates)]).sum(0)
+def composed(images: tuple[Tensor, Tensor], moment: Moment) -> tuple[Tensor, Tensor, Tensor]:
+    """Frames (B, C, H, W) and how to make one of them, at full size -> that one, and both frames along the motion.
+
+    What both lack is added to the first three channels.
+    """
+    first, last = read(images[0], moment.flows[:, :2]), read(images[1], moment.flows[:, 2:])
+    mixed = last + moment.first * (first - last)
+    lacking = F.pad(moment.lacking, (0, 0, 0, 0, 0, mixed.shape[1] - 3))
+    return mixed + lacking, first, last

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from ..engines.lento.engine import SUMS, WEIGHTS
+from ..engines.lento import SUMS, WEIGHTS
 from ..messages import InputError
 from ..networks.checkpoints import open_checkpoint
 from . import evaluate
@@ -33,12 +33,13 @@ def main() -> int:
     training.add_argument("--minutes", type=float, default=5)
     training.add_argument("--resume", type=Path, metavar="CKPT", help="training.pt of an earlier run, or weights")
     training.add_argument("--output", required=True, metavar="DIR")
-    training.add_argument("--steps", type=int, default=20_000, help="over which the learning rate falls")
+    training.add_argument(
+        "--steps", type=int, default=0, help="over which the learning rate falls; 0: as many as the minutes allow"
+    )
     training.add_argument("--rate", type=float, default=1e-3)
-    training.add_argument("--device", default="cpu")
     training.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
     training.add_argument("--compile", action="store_true", help="with torch.compile")
-    training.add_argument("--workers", type=int, default=1, help="processes that make samples")
+    training.add_argument("--beside", action="store_true", help="make the samples in a process of its own, on the CPU")
     training.add_argument("--threads", type=int, help="of this process")
     training.add_argument(
         "--without", nargs="+", default=(), choices=list(TERMS), help="terms of the loss to leave out"
@@ -49,13 +50,11 @@ def main() -> int:
         command.add_argument("--batch", type=int, default=8)
         command.add_argument("--size", type=int, default=SIZE, help="a sample's side in pixels, a multiple of 8")
         command.add_argument("--drawn", type=float, default=DRAWN, help="share of drawn samples")
+        command.add_argument("--classical", action="store_true", help="samples bring the classical motion along")
         command.add_argument("--seed", type=int, default=0)
-        command.add_argument("--draw-on", default="cpu", metavar="DEVICE", help="where scenes are drawn")
+        command.add_argument("--device", default="cpu", help="where samples are made, and learned from")
     shipping = commands.add_parser("ship", help="make a run's weights those that Lento brings")
     shipping.add_argument("weights", type=Path, metavar="FILE.safetensors")
-    shipping.add_argument(
-        "--strength", type=float, default=1, help="of the network's word against the classical weights"
-    )
     evaluate.add_arguments(commands.add_parser("evaluate", help="measure engines on clips"))
     arguments = parser.parse_args()
     try:
@@ -63,7 +62,7 @@ def main() -> int:
             evaluate.run(arguments)
             return 0
         if arguments.command == "ship":
-            _ship(arguments.weights, arguments.strength)
+            _ship(arguments.weights)
             return 0
         recipe = Recipe(
             arguments.footage,
@@ -72,7 +71,8 @@ def main() -> int:
             arguments.size,
             arguments.drawn,
             arguments.seed,
-            arguments.draw_on,
+            "cpu" if getattr(arguments, "beside", False) else arguments.device,
+            arguments.classical,
         )
         if arguments.command == "data":
             preview(recipe, arguments.preview, arguments.rows)
@@ -85,16 +85,12 @@ def main() -> int:
     return 0
 
 
-def _ship(path: Path, strength: float) -> None:
+def _ship(path: Path) -> None:
     checkpoint = open_checkpoint(path)
     if checkpoint.network != "lento":
         raise InputError(f"{path} is {checkpoint.family}, not a network that `run` trained.")
     checkpoint.load()
-    tensors = {name: value.clone() for name, value in checkpoint.tensors.items()}
-    for name in ("leave.weight", "leave.bias"):
-        if name in tensors:
-            tensors[name] *= strength
-    data = save(tensors)
+    data = save(checkpoint.tensors)
     WEIGHTS.parent.mkdir(exist_ok=True)
     WEIGHTS.write_bytes(data)
     SUMS.write_text(f"{hashlib.sha256(data).hexdigest()}  {WEIGHTS.name}\n", encoding="ascii")
@@ -105,7 +101,7 @@ def _train(arguments: argparse.Namespace, recipe: Recipe) -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     torch.manual_seed(recipe.seed)
-    names = ("output", "network", "minutes", "steps", "rate", "device", "precision", "compile", "workers")
+    names = ("output", "network", "minutes", "steps", "rate", "device", "precision", "compile", "beside")
     plan = Plan(**{name: getattr(arguments, name) for name in names}, without=tuple(arguments.without))
     run(plan, recipe, arguments.resume)
     plot(Path(plan.output) / LOG, Path(plan.output) / "gain.png")

@@ -57,33 +57,51 @@ def _steepness(image: Tensor) -> Tensor:
 
 
 def _grey(image: Tensor) -> Tensor:
-    return (image * image.new_tensor(GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    red, green, blue = image.split(1, dim=1)
+    return GREY[0] * red + GREY[1] * green + GREY[2] * blue
 
 
-def motion(flows: Tensor, weights: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
-    """How far the moved candidates that count are from the true motion, in pixels, where that is known.
+def motion(flows: Tensor, shares: Tensor, truth: Tensor, seen: Tensor) -> Tensor:
+    """How far the flows are from the true motion, in pixels, where that is known and either end counts.
 
-    `flows` and `weights` are those of a Made; `truth` and `seen` those of a Batch.
+    `flows` and `shares` are those of a Made; `truth` and `seen` are a Batch's `flows` and `seen`.
     """
     total = torch.zeros(flows.shape[0], device=flows.device)
-    for index in range(flows.shape[1] // 2):
-        side = index % 2
-        gap = flows[:, 2 * index : 2 * index + 2] - truth[:, 2 * side : 2 * side + 2]
+    for side in (0, 1):
+        gap = flows[:, 2 * side : 2 * side + 2] - truth[:, 2 * side : 2 * side + 2]
         length = torch.sqrt((gap**2).sum(1, keepdim=True) + 1e-4)
         # what is far off teaches little by how far it is
-        total = total + (torch.log1p(length) * weights[:, index : index + 1] * seen[:, side : side + 1]).mean((1, 2, 3))
+        weight = shares[:, side : side + 1] * seen[:, side : side + 1]
+        total = total + (torch.log1p(length) * weight).mean((1, 2, 3))
     return total
 
 
+def across(found: list[Tensor], truth: Tensor, known: Tensor) -> Tensor:
+    """How far the motion from end to end is from the true one, where that is known, on the mean of all levels.
+
+    In pixels of each level: a coarse one has to be right within what the next one looks for. `found` is that of a Made,
+    `truth` (B, 4, H, W) and `known` are a Batch's `across` and `known`.
+    """
+    both = torch.cat(truth.chunk(2, dim=1))
+    total = torch.zeros(len(truth), device=truth.device)
+    for flow in found:
+        step = both.shape[-1] / flow.shape[-1]
+        # of one pixel each, not their mean: that would be the motion of nothing where two things meet
+        picked = F.interpolate(both, flow.shape[-2:], mode="nearest-exact") / step
+        length = torch.sqrt(((flow - picked) ** 2).sum(1) + 1e-3)
+        total = total + length.mean((1, 2)).view(2, -1).mean(0)
+    return total / len(found) * known.view(-1)
+
+
 def smoothness(changes: Tensor) -> Tensor:
-    """Mean step between neighbouring pixels of the changes of the flows, in pixels."""
+    """Mean step between neighbouring pixels of flows, in pixels."""
     across, down = changes.diff(dim=-1).abs(), changes.diff(dim=-2).abs()
     return across.mean((1, 2, 3)) + down.mean((1, 2, 3))
 
 
-def warping(candidates: list[Tensor], weights: Tensor, truth: Tensor) -> Tensor:
-    """How far each candidate that counts is from the truth by itself."""
+def warping(candidates: tuple[Tensor, Tensor], shares: Tensor, truth: Tensor) -> Tensor:
+    """How far each end, brought to the frame, is from the truth by itself, where it counts."""
     total = torch.zeros(truth.shape[0], device=truth.device)
     for index, one in enumerate(candidates):
-        total = total + ((one - truth).abs() * weights[:, index : index + 1]).mean((1, 2, 3))
+        total = total + ((one - truth).abs() * shares[:, index : index + 1]).mean((1, 2, 3))
     return total

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-import contextlib
+import copy
 import json
 import math
 import os
 import pickle
+import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +23,30 @@ from ..engines.network import DTYPES
 from ..messages import InputError
 from . import losses
 from .data.samples import Batch, Recipe, stream
-from .students import STUDENTS, Made
+from .students import STUDENTS
 
 STATE = "training.pt"
 WEIGHTS = "weights.safetensors"
 LOG = "log.jsonl"
 TERMS = {
     "logarithmic": 1.0,
-    "charbonnier": 0.3,
-    "census": 0.05,
-    "gradients": 0.05,
-    "motion": 0.02,
-    "smoothness": 0.01,
-    "warping": 0.02,
+    "charbonnier": 4.0,
+    "census": 0.2,
+    "gradients": 0.2,
+    "across": 0.3,
+    "motion": 0.1,
+    "smoothness": 0.02,
+    "warping": 2.0,
 }
-"""Weights of the terms; Charbonnier's and the warping's are relative to the classical engine's on the same sample."""
-PARTS = 4
-"""Steps that a batch is learned from, with a part of its samples each."""
+"""Weights of the terms."""
 MARGIN = 1 / 16
 """Share of a side, at every edge, that is not judged: what is beyond it is missing from samples, not from frames."""
-STEADY = 0.01
-"""Error in 0..1 below which a sample counts the less: else those that hardly move would outweigh all others."""
 STILL = 1e-5
 """Mean square error below which the logarithm's fall is of no interest: 50 dB."""
+WARM = 3
+"""Steps before one is recorded, while PyTorch settles what it uses."""
+LONGEST = 10.0
+"""Gradient; longer ones are shortened to it."""
 EVERY = 5.0
 """Seconds between log lines."""
 
@@ -57,16 +59,17 @@ class Plan:
     network: str = "lento"
     """One of STUDENTS."""
     minutes: float = 5.0
-    steps: int = 20_000
-    """Over which the learning rate falls; a later run may say more."""
+    steps: int = 0
+    """Over which the learning rate falls; a later run may say more. 0: as many as the minutes allow."""
     rate: float = 1e-3
-    warmup: int = 100
+    warmup: int = 200
     decay: float = 0.999
     """Of the exponential mean of the weights, which is what is kept."""
     device: str = "cpu"
     precision: str = "fp32"
     compile: bool = False
-    workers: int = 1
+    beside: bool = False
+    """Whether another process makes the samples."""
     keep_every: float = 60.0
     """Seconds between checkpoints."""
     without: tuple[str, ...] = ()
@@ -87,59 +90,79 @@ class Trainer:
         self.device = torch.device(plan.device)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.mean = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(network.parameters(), plan.rate, betas=(0.9, 0.99), weight_decay=1e-4)
+        on_card = self.device.type == "cuda"
+        self.optimiser = torch.optim.AdamW(
+            network.parameters(), torch.tensor(plan.rate, device=self.device), betas=(0.9, 0.99), weight_decay=1e-4,
+            fused=on_card, capturable=on_card,
+        )  # fmt: skip
         self.step = 0
-        if plan.compile:
-            self.network.compile()
+        self.over = 0.0
+        """Share of the minutes that is over, where they say how the learning rate falls."""
+        self._judge = torch.compile(self.judge) if plan.compile else self.judge
+        self.recording: Recording | None = None
+        self._record = on_card
 
     def rate(self) -> float:
-        """The learning rate of this step: a rise, then half a cosine over the plan's steps."""
+        """The learning rate of this step: a rise, then half a cosine over the plan's steps, or over its minutes."""
         if self.step < self.plan.warmup:
             return self.plan.rate * (self.step + 1) / self.plan.warmup
-        share = min(1.0, (self.step - self.plan.warmup) / max(1, self.plan.steps - self.plan.warmup))
+        steps = self.plan.steps
+        share = min(1.0, (self.step - self.plan.warmup) / max(1, steps - self.plan.warmup)) if steps else self.over
         return self.plan.rate * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * share)))
 
-    def learn(self, batch: Batch) -> dict[str, float]:
-        """One step; what it was judged by, and the gain in dB over the frame without anything learned."""
+    def learn(self, batch: Batch) -> Tensor:
+        """One step; what it was judged by: see `told`."""
         for group in self.optimiser.param_groups:
-            group["lr"] = self.rate()
-        terms, gain = self.judge(batch.to(self.device))
-        loss = torch.stack([terms[name] * weight for name, weight in self.plan.terms.items()]).sum()
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
+            group["lr"].fill_(self.rate())
+        if self._record and self.recording is None:
+            try:
+                self.recording = Recording(self, batch)
+            except RuntimeError as error:
+                print(f"This card records no steps, and takes longer for each: {error}", file=sys.stderr, flush=True)
+                self._record = False
+        judged = self.recording.play(batch) if self.recording else self.move(batch)
         self.step += 1
         decay = min(self.plan.decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for name, value in self.network.state_dict().items():
-                self.mean[name].lerp_(value, 1 - decay)
-        return {
-            "loss": float(loss.detach()),
-            "gain": gain,
-            **{name: float(term.detach()) for name, term in terms.items()},
-        }
+            torch._foreach_lerp_(list(self.mean.values()), list(self.network.state_dict().values()), 1 - decay)
+        return judged
 
-    def judge(self, batch: Batch) -> tuple[dict[str, Tensor], float]:
-        """Every term's mean, and the mean gain in dB over the frame without anything learned."""
-        half = self.plan.precision != "fp32"
-        with torch.autocast(self.device.type, DTYPES[self.plan.precision]) if half else contextlib.nullcontext():
+    def move(self, batch: Batch) -> Tensor:
+        """Change the weights."""
+        terms, gain = self._judge(batch)
+        loss = torch.stack([term * self.plan.terms[name] for name, term in terms.items()]).sum()
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        length = nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST)
+        self.optimiser.step()
+        return torch.stack([loss.detach(), gain, length, *(term.detach() for term in terms.values())])
+
+    def told(self, judged: Tensor) -> dict[str, float]:
+        """What `learn` returned, or a mean of it, by names: gain in dB over a cross-fade, length of the gradient."""
+        return dict(zip(("loss", "gain", "gradient", *self.plan.terms), judged.tolist(), strict=True))
+
+    def judge(self, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
+        """Every term's mean, and the mean gain in dB over a cross-fade."""
+        half = None if self.plan.precision == "fp32" else DTYPES[self.plan.precision]
+        # without its cache, which a recording must not lead out of
+        with torch.autocast(self.device.type, half, half is not None, cache_enabled=False):
             made = self.student.make(self.network, batch)
-        made, batch = _inner(made, batch)
-        truth = batch.middle
+        faded = (1 - batch.t) * batch.first + batch.t * batch.last
+        frame, truth, faded = (_inner(one) for one in (made.frame, batch.middle, faded))
+        shares = _inner(made.shares)
         with torch.no_grad():
-            least = losses.charbonnier(made.simple, truth) + STEADY
-            gain = losses.logarithmic(made.simple, truth) - losses.logarithmic(made.frame, truth)
+            gain = losses.logarithmic(faded, truth) - losses.logarithmic(frame, truth)
         terms: dict[str, Callable[[], Tensor]] = {
-            "charbonnier": lambda: losses.charbonnier(made.frame, truth) / least,
-            "logarithmic": lambda: losses.logarithmic(made.frame, truth, STILL),
-            "census": lambda: losses.census(made.frame, truth),
-            "gradients": lambda: losses.gradients(made.frame, truth),
-            "motion": lambda: losses.motion(made.flows, made.weights, batch.flows, batch.seen),
-            "smoothness": lambda: losses.smoothness(made.rough) if made.rough is not None else least.new_zeros(1),
-            "warping": lambda: losses.warping(made.candidates, made.weights, truth) / least,
+            "logarithmic": lambda: losses.logarithmic(frame, truth, STILL),
+            "charbonnier": lambda: losses.charbonnier(frame, truth),
+            "census": lambda: losses.census(frame, truth),
+            "gradients": lambda: losses.gradients(frame, truth),
+            "across": lambda: losses.across(made.across, batch.across, batch.known),
+            "motion": lambda: losses.motion(_inner(made.flows), shares, _inner(batch.flows), _inner(batch.seen)),
+            "smoothness": lambda: losses.smoothness(made.rough),
+            "warping": lambda: losses.warping((_inner(made.candidates[0]), _inner(made.candidates[1])), shares, truth),
         }
-        return {name: terms[name]().mean() for name in self.plan.terms}, float(gain.mean()) * 10 / math.log(10)
+        return {name: terms[name]().mean() for name in self.plan.terms}, gain.mean() * (10 / math.log(10))
 
     def save(self, folder: Path, recipe: Recipe) -> None:
         """Write everything that going on needs, and the mean weights as they are shipped."""
@@ -168,26 +191,52 @@ class Trainer:
             ) from error
         self.network.load_state_dict(state["network"])
         self.mean = state["mean"]
-        self.optimiser.load_state_dict(state["optimiser"])
+        # the rate, and what is known of the device, are this run's
+        ours = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({**state["optimiser"], "param_groups": ours})
         self.step = state["step"]
 
 
-def parts_of(batch: Batch) -> Iterator[Batch]:
-    """The batch's samples in PARTS batches."""
-    for first in range(min(PARTS, len(batch.t))):
-        yield Batch(*(getattr(batch, field.name)[first::PARTS] for field in fields(batch)))
+class Recording:
+    """A step on a graphics card, recorded once and played again with other samples.
+
+    It is some four thousand small things to do: to ask for them one by one takes the processor longer than the card.
+    """
+
+    def __init__(self, trainer: Trainer, batch: Batch) -> None:
+        self._batch = Batch(*(getattr(batch, part.name).clone() for part in fields(Batch)))
+        weights = [parameter.detach().clone() for parameter in trainer.network.parameters()]
+        before = copy.deepcopy(trainer.optimiser.state_dict()["state"])
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(WARM):
+                trainer.move(self._batch)
+        torch.cuda.current_stream().wait_stream(side)
+        with torch.no_grad():
+            for number, (parameter, weight) in enumerate(zip(trainer.network.parameters(), weights, strict=True)):
+                parameter.copy_(weight)
+                for name, value in trainer.optimiser.state[parameter].items():
+                    value.copy_(before[number][name]) if number in before else value.zero_()
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._judged = trainer.move(self._batch)
+        self.taken = torch.cuda.Event()
+        """When the last samples were copied, and their memory may serve for others."""
+
+    def play(self, batch: Batch) -> Tensor:
+        """The step with these samples."""
+        for part in fields(Batch):
+            getattr(self._batch, part.name).copy_(getattr(batch, part.name))
+        self.taken.record()
+        self._graph.replay()
+        return self._judged.clone()
 
 
-def _inner(made: Made, batch: Batch) -> tuple[Made, Batch]:
-    """Both without what is near the edges."""
-    edge = round(batch.middle.shape[-1] * MARGIN)
-
-    def cut(image: Tensor) -> Tensor:
-        return image[..., edge : image.shape[-2] - edge, edge : image.shape[-1] - edge]
-
-    candidates = [cut(one) for one in made.candidates]
-    inner = Made(cut(made.frame), candidates, cut(made.weights), cut(made.flows), made.rough, cut(made.simple))
-    return inner, replace(batch, middle=cut(batch.middle), flows=cut(batch.flows), seen=cut(batch.seen))
+def _inner(image: Tensor) -> Tensor:
+    """Without what is near the edges."""
+    edge = round(image.shape[-1] * MARGIN)
+    return image[..., edge : image.shape[-2] - edge, edge : image.shape[-1] - edge]
 
 
 def _aside(path: Path, write: Callable[[Path], None]) -> None:
@@ -196,33 +245,46 @@ def _aside(path: Path, write: Callable[[Path], None]) -> None:
     os.replace(part, path)
 
 
+def ahead(batches: Iterator[Batch], trainer: Trainer) -> Iterator[Batch]:
+    """The same batches; those that a graphics card makes, it makes while it still learns from the ones before."""
+    if trainer.device.type != "cuda":
+        yield from batches
+        return
+    side, main = torch.cuda.Stream(), torch.cuda.current_stream()
+    while True:
+        if trainer.recording is None:
+            side.wait_stream(main)
+        else:
+            side.wait_event(trainer.recording.taken)
+        with torch.cuda.stream(side):
+            batch = next(batches)
+        main.wait_stream(side)
+        yield batch
+
+
 def run(plan: Plan, recipe: Recipe, resume: Path | None) -> Trainer:
     """Train until the time is over or the steps are done; the log goes to standard output and to a file."""
     folder = Path(plan.output)
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(plan)
-    recipe = replace(recipe, classical=trainer.student.classical)
-    parts = min(PARTS, recipe.batch) if trainer.student.parts else 1
     if resume is not None:
         trainer.load(resume)
     began = told = kept = time.monotonic()
-    sums: dict[str, float] = {}
-    count = 0
+    seconds, judged, since = plan.minutes * 60, None, trainer.step
     with open(folder / LOG, "a", encoding="utf-8") as log:
-        for batch in stream(recipe, trainer.step // parts, plan.workers):
-            for part in parts_of(batch) if trainer.student.parts else [batch]:
-                for name, value in trainer.learn(part).items():
-                    sums[name] = sums.get(name, 0.0) + value
-                count += 1
+        for batch in ahead(stream(recipe, trainer.step, plan.beside), trainer):
+            one = trainer.learn(batch.to(trainer.device))
+            judged = one if judged is None else judged + one
             now = time.monotonic()
-            over = now - began > plan.minutes * 60 or trainer.step >= plan.steps
+            trainer.over = min(1.0, (now - began) / seconds)
+            over = trainer.over == 1 or trainer.step == plan.steps
             if now - told > EVERY or over:
-                means = {name: round(value / count, 5) for name, value in sums.items()}
+                means = {name: round(value, 5) for name, value in trainer.told(judged / (trainer.step - since)).items()}
                 line = {"step": trainer.step, "seconds": round(now - began, 1), "rate": trainer.rate(), **means}
                 print(" ".join(f"{name} {value:.6g}" for name, value in line.items()), flush=True)
                 log.write(json.dumps(line) + "\n")
                 log.flush()
-                told, sums, count = now, {}, 0
+                told, judged, since = now, None, trainer.step
             if now - kept > plan.keep_every:
                 trainer.save(folder, recipe)
                 kept = now

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from ..networks.lento import Chooser, at_full_size, candidates_at, choice, composed
-from ..networks.lento_pure import PureLento
+from ..networks.lento import LentoNet, at_full_size, composed
 from ..networks.superslomo import MEAN, SuperSloMo, backwarp, separable
 from .data.samples import Batch
 
@@ -20,49 +19,28 @@ class Made:
     """A frame, and how it came about. Pictures (B, 3, H, W)."""
 
     frame: Tensor
-    candidates: list[Tensor]
-    weights: Tensor
-    """(B, N, H, W): of the candidates."""
+    candidates: tuple[Tensor, Tensor]
+    """Both ends along the motion."""
+    shares: Tensor
+    """(B, 2, H, W): of the candidates in the frame."""
     flows: Tensor
-    """(B, 2K, H, W): of the first K candidates, from the frame's pixels to the first end, the last one, and so on."""
-    rough: Tensor | None
-    """Flows whose steps between neighbours are to be small; None where none are learned."""
-    simple: Tensor
-    """The frame without anything learned, which the loss is relative to."""
+    """(B, 4, H, W): from the frame's pixels to where they are in the first end and in the last one."""
+    rough: Tensor
+    """(B, 4, h, w): flows whose steps between neighbours are to be small."""
+    across: list[Tensor] = field(default_factory=list)
+    """(2B, 2, h, w) each, from coarse to fine: the motion from the first end to the last one, of all samples, and then
+    back, in pixels of that size."""
 
 
-@dataclass(frozen=True)
-class Student:
-    """A network to train."""
-
-    create: Callable[[], nn.Module]
-    classical: bool
-    """Whether it stands on the classical motion, which samples then bring along."""
-    parts: bool
-    """Whether a batch is learned from in several steps: it is cheap to compute, next to its samples."""
-    make: Callable[[nn.Module, Batch], Made]
-
-
-def _chooser(network: nn.Module, batch: Batch) -> Made:
-    size, images = (batch.middle.shape[-2], batch.middle.shape[-1]), (batch.first, batch.last)
-    changes = network(batch.features.contiguous(memory_format=torch.channels_last))
-    how = at_full_size(choice(batch.logs, batch.motions, changes, batch.t), size)
-    candidates = candidates_at(images, how.flows)
-    with torch.no_grad():
-        before = at_full_size(choice(batch.logs, batch.motions, torch.zeros_like(changes), batch.t), size)
-        simple = composed(candidates, before.weights)
-    return Made(composed(candidates, how.weights), candidates, how.weights, how.flows, None, simple)
-
-
-def _pure(network: nn.Module, batch: Batch) -> Made:
-    assert isinstance(network, PureLento)
-    state = network.prepare(batch.first, batch.last)
-    choice_ = network.at(state, batch.t)
-    height, width = batch.middle.shape[-2:]
-    padded = at_full_size(choice_, (2 * choice_.flows.shape[-2], 2 * choice_.flows.shape[-1]))
-    weights, flows = padded.weights[..., :height, :width], padded.flows[..., :height, :width]
-    candidates = candidates_at((batch.first, batch.last), flows)
-    return Made(composed(candidates, weights), candidates, weights, flows, choice_.flows, _faded(batch))
+def _lento(network: nn.Module, batch: Batch) -> Made:
+    assert isinstance(network, LentoNet)
+    found = torch.cat(batch.found.chunk(2, dim=1)) if batch.found.numel() else None
+    state = network.prepare(batch.first, batch.last, found)
+    moment = network.at(state, batch.t)
+    full = at_full_size(moment, (batch.middle.shape[-2], batch.middle.shape[-1]))
+    frame, first, last = composed((batch.first, batch.last), full)
+    shares = torch.cat([full.first, 1 - full.first], dim=1)
+    return Made(frame, (first, last), shares, full.flows, moment.flows - moment.plain, state.levels)
 
 
 def _super_slomo(network: nn.Module, batch: Batch) -> Made:
@@ -72,22 +50,26 @@ def _super_slomo(network: nn.Module, batch: Batch) -> Made:
     flows = network.flows(first, last)
     found = network.between(first, last, flows, batch.t)
     frame = network.blended(batch.first, batch.last, found, batch.t)
-    candidates = [
+    candidates = (
         backwarp(batch.first, found.flow0, network.by_size),
         backwarp(batch.last, found.flow1, network.by_size),
-    ]
+    )
     shares = torch.cat([(1 - batch.t) * found.visible, batch.t * (1 - found.visible)], dim=1)
-    weights = shares / shares.sum(1, keepdim=True)
     toward = torch.cat([found.flow0, found.flow1], dim=1)
-    return Made(frame, candidates, weights, toward, torch.cat(flows, dim=1), _faded(batch))
+    return Made(
+        frame, candidates, shares / shares.sum(1, keepdim=True), toward, torch.cat(flows, dim=1), [torch.cat(flows)]
+    )
 
 
-def _faded(batch: Batch) -> Tensor:
-    return (1 - batch.t) * batch.first + batch.t * batch.last
+@dataclass(frozen=True)
+class Student:
+    """A network to train."""
+
+    create: Callable[[], nn.Module]
+    make: Callable[[nn.Module, Batch], Made]
 
 
 STUDENTS = {
-    "lento": Student(Chooser, True, True, _chooser),
-    "lento_pure": Student(PureLento, False, False, _pure),
-    "superslomo_light": Student(lambda: SuperSloMo(separable, by_size=False), False, False, _super_slomo),
+    "lento": Student(LentoNet, _lento),
+    "superslomo_light": Student(lambda: SuperSloMo(separable, by_size=False), _super_slomo),
 }

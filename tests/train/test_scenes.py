@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.networks.lento import moved
+from core.networks.lento import read
 from core.train.data.samples import Recipe, Samples
 from core.train.data.scenes import Scene, compressed, scenes
 from core.train.data.textures import Bank, Dice, outline, surface
@@ -22,7 +22,7 @@ def bank() -> Bank:
 def off(scene: Scene, side: int) -> float:
     """Mean difference, in steps of 8 bits, of the middle and an end that is brought there, where it is seen."""
     end = (scene.first, scene.last)[side]
-    there = moved(end, scene.flows[:, 2 * side : 2 * side + 2])
+    there = read(end, scene.flows[:, 2 * side : 2 * side + 2])
     seen = scene.seen[:, side : side + 1]
     return float(((there - scene.middle).abs() * seen).sum() / (3 * seen.sum())) * 255
 
@@ -37,10 +37,20 @@ def test_exact_motion_brings_the_ends_to_the_middle(bank: Bank, seed: int) -> No
     assert off(wrong, 0) > 2 * off(scene, 0)
 
 
+def test_exact_motion_leads_from_end_to_end(bank: Bank) -> None:
+    scene = scenes(Dice(2, CPU), bank, 6, 128, plain=True)
+    for here, there, side in ((scene.first, scene.last, 0), (scene.last, scene.first, 2)):
+        gap = (read(there, scene.across[:, side : side + 2]) - here).abs().mean(1)
+        still = (there - here).abs().mean(1)
+        # most points are seen at both ends
+        assert float(gap.median()) * 255 < 4
+        assert float(gap.median()) < 0.3 * float(still.median())
+
+
 def test_hidden_points_are_marked(bank: Bank) -> None:
     """Where a point is said to be hidden, the end shows something else."""
     scene = scenes(Dice(11, CPU), bank, 8, 128, plain=True)
-    there = moved(scene.first, scene.flows[:, :2])
+    there = read(scene.first, scene.flows[:, :2])
     difference = (there - scene.middle).abs().mean(1, keepdim=True)
     inside = torch.ones_like(difference)
     seen = scene.seen[:, :1]
@@ -81,6 +91,6 @@ def test_a_batch_is_a_function_of_its_step() -> None:
     straight = Samples(recipe)
     batches = [straight.batch(step) for step in range(3)]
     again = Samples(recipe).batch(2)
-    assert torch.equal(batches[2].features, again.features)
+    assert torch.equal(batches[2].across, again.across)
     assert torch.equal(batches[2].middle, again.middle)
     assert not torch.equal(batches[1].middle, batches[2].middle)

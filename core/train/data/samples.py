@@ -9,32 +9,44 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from ...engines.lento.candidates import candidates
-from ...engines.motion import motion_of
-from .footage import RUN, SIDE, Runs, runs_of
+from ...engines.motion import coarse_motion
+from .footage import Footage
 from .scenes import Scene, scenes
 from .textures import Bank, Dice
 
 SIZE = 256
 """Pixels of a sample's side."""
-DRAWN = 0.7
+DRAWN = 0.6
 """Share of drawn samples; the others are real."""
-BLOCK = 250
-"""Steps that share a bank of surfaces."""
+AROUND = 5 / 4
+"""How much larger than a sample a drawn scene is: samples are parts of it."""
+USES = 4
+"""Samples that are cut out of a drawn scene, each turned another way."""
+BLOCK = 16
+"""Steps that share drawn scenes."""
+BLOCKS = 32
+"""Blocks that share surfaces and outlines."""
+BEYOND = 1 / 4
+"""Share of a side that the classical motion sees beyond every edge of a sample: in whole frames it sees more, too."""
+TOGETHER = 40
+"""Scenes that are drawn at once: they have the same number of layers."""
+MOTIONS = ("flows", "across")
+PARTS = {"first": 3, "last": 3, "middle": 3, "flows": 4, "seen": 2, "across": 4}
+"""Channels of a packed scene, in this order."""
 
 
 @dataclass
 class Batch(Scene):
-    """Triplets, and what the classical engine finds, at half resolution. Of real ones nothing is known to be seen."""
+    """Triplets; of real ones the motion is not known and no point is known to be seen."""
 
-    features: Tensor
-    """This and what follows: empty where the recipe is without the classical motion."""
-    logs: Tensor
-    motions: Tensor
+    known: Tensor
+    """(B, 1, 1, 1): 1 where the motion is known."""
+    found: Tensor
+    """(B, 4, H/4, W/4): the classical motion from the first end to the last, and back, in pixels of that size; empty
+    where the recipe is without it."""
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
@@ -53,9 +65,9 @@ class Recipe:
     drawn: float = DRAWN
     seed: int = 0
     device: str = "cpu"
-    """Where scenes are drawn."""
-    classical: bool = True
-    """Whether samples bring the classical motion along, which is found on the CPU."""
+    """Where samples are made."""
+    classical: bool = False
+    """Whether they bring the classical motion along, which is found on the CPU."""
 
 
 class Samples:
@@ -63,96 +75,133 @@ class Samples:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self._runs: Runs | None = runs_of(Path(recipe.footage), Path(recipe.cache)) if recipe.footage else None
+        self._beyond = int(recipe.size * BEYOND) // 4 * 4 if recipe.classical else 0
+        self._size = recipe.size + 2 * self._beyond
+        """Of samples, before what only the classical motion sees is cut off."""
+        self._device = torch.device(recipe.device)
+        self._footage = Footage(Path(recipe.footage), Path(recipe.cache), self._device) if recipe.footage else None
+        self._drawn = recipe.batch if self._footage is None else round(recipe.batch * recipe.drawn)
         self._bank: Bank | None = None
-        self._block = -1
+        self._age = self._block = -1
+        self._scenes = self._times = torch.empty(0)
 
     def batch(self, step: int) -> Batch:
         """The batch of that step."""
-        recipe = self.recipe
-        device = torch.device(recipe.device)
         if step // BLOCK != self._block:
             self._block = step // BLOCK
-            dice = Dice(recipe.seed * 1_000_003 + self._block, device)
-            self._bank = Bank(dice, int(recipe.size * 1.6), self._surfaces(dice))
+            self._draw()
+        dice = Dice((self.recipe.seed + 1) * 1_000_003 + step, self._device)
+        parts = [self._parts(dice, step % BLOCK)] if self._drawn else []
+        if self._footage is not None and self._drawn < self.recipe.batch:
+            parts.append(self._real(self._footage, dice))
+        batch = Batch(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(Batch)))
+        if self.recipe.classical:
+            ends = zip(batch.first, batch.last, strict=True)
+            batch.found = torch.stack([_found(first, last) for first, last in ends]).to(self._device)
+            edge = self._beyond
+            for name in PARTS:
+                setattr(batch, name, getattr(batch, name)[..., edge:-edge, edge:-edge].contiguous())
+            batch.found = batch.found[..., edge // 4 : -edge // 4, edge // 4 : -edge // 4].contiguous()
+        return batch
+
+    def _draw(self) -> None:
+        """The scenes of a block of steps, packed, and their times."""
+        if not self._drawn:
+            return
+        size = int(self._size * AROUND) // 8 * 8
+        if self._block // BLOCKS != self._age:
+            self._age = self._block // BLOCKS
+            dice = Dice(self.recipe.seed * 1_000_003 + self._age, self._device)
+            surfaces = self._footage.surfaces(dice.host, 64, int(size * 1.2)) if self._footage else None
+            self._bank = Bank(dice, int(size * 1.6), surfaces)
         assert self._bank is not None
-        dice = Dice((recipe.seed + 1) * 1_000_003 + step, device)
-        drawn = recipe.batch if self._runs is None else round(recipe.batch * recipe.drawn)
-        parts = [self._drawn(dice, drawn)] if drawn else []
-        parts += [self._real(dice) for _ in range(recipe.batch - drawn)]
-        first, last, middle, t, flows, seen = (torch.cat(part) for part in zip(*parts, strict=True))
-        if not recipe.classical:
-            nothing = torch.zeros(0, 0, 0, 0, device=device)
-            return Batch(first, last, middle, t, flows, seen, nothing, nothing, nothing)
-        return Batch(first, last, middle, t, flows, seen, *_classical(first, last, t))
+        dice = Dice((self.recipe.seed + 2) * 1_000_003 + self._block, self._device)
+        wanted = -(-self._drawn * BLOCK // USES)
+        packed, times = [], []
+        while wanted:
+            count = min(wanted, TOGETHER)
+            made = scenes(dice, self._bank, count, size)
+            packed.append(torch.cat([getattr(made, name) for name in PARTS], dim=1))
+            times.append(made.t)
+            wanted -= count
+        self._scenes, self._times = torch.cat(packed), torch.cat(times)
 
-    def _surfaces(self, dice: Dice) -> Tensor | None:
-        if self._runs is None:
-            return None
-        chosen = [self._runs[dice.number(0, len(self._runs)), 0] for _ in range(48)]
-        return torch.from_numpy(np.stack(chosen)).to(dice.device).permute(0, 3, 1, 2).float() / 255
+    def _parts(self, dice: Dice, turn: int) -> Batch:
+        """Samples cut out of the block's scenes, the `turn`-th of BLOCK."""
+        size, count = self._size, len(self._scenes)
+        room = self._scenes.shape[-1] - size + 1
+        numbers = [(turn * self._drawn + index) % count for index in range(self._drawn)]
+        places = dice.host.integers(0, room, (self._drawn, 2)).tolist()
+        cut = torch.stack(
+            [self._scenes[n, :, y : y + size, x : x + size] for n, (y, x) in zip(numbers, places, strict=True)]
+        )
+        batch = _unpacked(cut, torch.stack([self._times[n] for n in numbers]))
+        return turned(batch, int(dice.host.integers(0, 8)), bool(dice.host.random() < 0.5))
 
-    def _drawn(self, dice: Dice, count: int) -> tuple[Tensor, ...]:
-        assert self._bank is not None
-        made = scenes(dice, self._bank, count, self.recipe.size)
-        return tuple(getattr(made, part.name) for part in fields(made))
-
-    def _real(self, dice: Dice) -> tuple[Tensor, ...]:
-        """One sample of a run: ends two to four frames apart, any frame between them, mirrored, turned, backwards."""
-        assert self._runs is not None
-        size = self.recipe.size
-        gap = dice.number(2, RUN)
-        begin = dice.number(0, RUN - gap)
-        between = dice.number(1, gap)
-        numbers = [begin, begin + between, begin + gap]
-        top, left = dice.number(0, SIDE - size + 1), dice.number(0, SIDE - size + 1)
-        run = self._runs[dice.number(0, len(self._runs))][numbers, top : top + size, left : left + size]
-        frames = torch.from_numpy(np.ascontiguousarray(run)).to(dice.device).permute(0, 3, 1, 2).float() / 255
-        t = between / gap
-        if dice.chance(0.5):
-            frames, t = frames.flip(0), 1 - t
-        if dice.chance(0.5):
-            frames = frames.flip(-1)
-        frames = torch.rot90(frames, dice.number(0, 4), (-2, -1))
-        unknown = torch.zeros(1, 4, size, size, device=dice.device)
-        time = torch.full((1, 1, 1, 1), t, device=dice.device)
-        return frames[:1], frames[2:], frames[1:2], time, unknown, unknown[:, :2]
+    def _real(self, footage: Footage, dice: Dice) -> Batch:
+        count, size = self.recipe.batch - self._drawn, self._size
+        first, middle, last, t = footage.batch(dice.host, count, size)
+        unknown = torch.zeros(count, 4, size, size, device=self._device)
+        return Batch(
+            first, last, middle, t, unknown, unknown[:, :2], unknown, unknown[:, :1, :1, :1], unknown[..., :0, :0]
+        )
 
 
-def _classical(first: Tensor, last: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Features, logarithms of the weights and motions of every sample."""
-    made: list[tuple[Tensor, Tensor, Tensor]] = []
-    for one, other, time in zip(first, last, t.flatten().tolist(), strict=True):
-        found = candidates(motion_of(_pixels(one), _pixels(other)), time)
-        parts = (np.concatenate(found.parts, axis=2), found.logs, np.dstack(found.motions))
-        made.append(tuple(torch.from_numpy(part.transpose(2, 0, 1)) for part in parts))  # type: ignore[arg-type]
-    features, logs, motions = (torch.stack(part) for part in zip(*made, strict=True))
-    return features, logs, motions
+def _found(first: Tensor, last: Tensor) -> Tensor:
+    one, other = (np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy()) for image in (first, last))
+    return torch.from_numpy(coarse_motion(one, other)).permute(0, 3, 1, 2).flatten(0, 1)
 
 
-def _pixels(image: Tensor) -> NDArray[np.float32]:
-    return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
+def _unpacked(packed: Tensor, t: Tensor) -> Batch:
+    parts = dict(zip(PARTS, packed.split(list(PARTS.values()), dim=1), strict=True))
+    return Batch(t=t, known=torch.ones_like(t), found=packed.new_empty(len(t), 4, 0, 0), **parts)
+
+
+def turned(batch: Batch, way: int, backwards: bool) -> Batch:
+    """Mirrored along x (1), along y (2), along the diagonal (4), and in time; motion turns along."""
+    parts = {name: getattr(batch, name) for name in PARTS}
+    for flag, side in ((1, -1), (2, -2)):
+        if way & flag:
+            parts = {name: part.flip(side) for name, part in parts.items()}
+            parts.update({name: _mirrored(parts[name], flag - 1) for name in MOTIONS})
+    if way & 4:
+        parts = {name: part.transpose(-1, -2) for name, part in parts.items()}
+        parts.update({name: _exchanged(parts[name]) for name in MOTIONS})
+    t = batch.t
+    if backwards:
+        t = 1 - t
+        parts["first"], parts["last"] = parts["last"], parts["first"]
+        parts.update({name: parts[name].roll(parts[name].shape[1] // 2, 1) for name in (*MOTIONS, "seen")})
+    return Batch(t=t, known=batch.known, found=batch.found, **parts)
+
+
+def _exchanged(flows: Tensor) -> Tensor:
+    x0, y0, x1, y1 = flows.split(1, dim=1)
+    return torch.cat([y0, x0, y1, x1], dim=1)
+
+
+def _mirrored(flows: Tensor, axis: int) -> Tensor:
+    x0, y0, x1, y1 = flows.split(1, dim=1)
+    return torch.cat([x0, -y0, x1, -y1] if axis else [-x0, y0, -x1, y1], dim=1)
 
 
 class _Stream(IterableDataset[Batch]):
-    def __init__(self, recipe: Recipe, step: int, workers: int) -> None:
-        self._recipe, self._step, self._workers = recipe, step, workers
+    def __init__(self, recipe: Recipe, step: int) -> None:
+        self._recipe, self._step = recipe, step
 
     def __iter__(self) -> Iterator[Batch]:
         torch.set_num_threads(1)
-        info = torch.utils.data.get_worker_info()
-        samples, step = Samples(self._recipe), self._step + (info.id if info else 0)
-        while True:
-            yield samples.batch(step)
-            step += max(1, self._workers)
-
-
-def stream(recipe: Recipe, step: int, workers: int) -> Iterator[Batch]:
-    """Batches from `step` on, made by `workers` processes (none: by this one)."""
-    dataset = _Stream(recipe, step, workers)
-    if not workers:
-        samples = Samples(recipe)
+        samples, step = Samples(self._recipe), self._step
         while True:
             yield samples.batch(step)
             step += 1
-    yield from DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4)
+
+
+def stream(recipe: Recipe, step: int, beside: bool) -> Iterator[Batch]:
+    """Batches from `step` on, made by a process beside this one, or by this one."""
+    if beside:
+        yield from DataLoader(_Stream(recipe, step), batch_size=None, num_workers=1, prefetch_factor=4)
+    samples = Samples(recipe)
+    while True:
+        yield samples.batch(step)
+        step += 1

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +49,8 @@ class Scene:
     """(B, 4, H, W): from the pixels of `middle` to where they are in `first` and in `last`."""
     seen: Tensor
     """(B, 2, H, W): 1 where that point is seen there."""
+    across: Tensor
+    """(B, 4, H, W): from the pixels of `first` to where they are in `last`, and from those of `last` to `first`."""
 
 
 @dataclass
@@ -93,7 +96,8 @@ class _Layer:
     def point(self, size: int, time: Tensor) -> Tensor:
         """Which points of the surface are at the pixels of a picture of `size` x `size`."""
         x = _places(size // COARSE + 2, time).mul(COARSE)
-        y = _projected(torch.linalg.inv(self.matrix(time)), x)
+        back = torch.linalg.inv_ex(self.matrix(time))[0]  # `inv` would wait for the device
+        y = _projected(back, x)
         u, strength = y, self.strength(time)
         for _ in range(ITERATIONS):
             u = y - strength * self.bent(u)
@@ -137,14 +141,16 @@ def scenes(dice: Dice, bank: Bank, batch: int, size: int, largest: float = 0.25,
     layers = [_layer(dice, bank, batch, size, camera, largest, behind=index == 0) for index in range(count)]
     times = (torch.zeros(batch, device=device), t, torch.ones(batch, device=device))
     views = [_view(layers, size, time) for time in times]
-    flows, seen = _truth(layers, views)
-    shutter = float(dice.between(0.1, 0.5, 1)) if dice.chance(0.15) and not plain else 0.0
+    first, between, last = views
+    flows, seen = _truth(layers, between, (first, last))
+    across = torch.cat([_truth(layers, first, (last,))[0], _truth(layers, last, (first,))[0]], dim=1)
+    shutter = dice.value(0.1, 0.5) if dice.chance(0.15) and not plain else 0.0
     frames = [_exposed(layers, view, size, shutter) for view in views]
     if plain:
-        return Scene(frames[0], frames[2], frames[1], t.view(-1, 1, 1, 1), flows, seen)
-    first, middle, last = _lit(dice, frames, times)
-    recorded = [_recorded(dice, frame) for frame in (first, last)]
-    return Scene(recorded[0], recorded[1], middle.clamp(0, 1), t.view(-1, 1, 1, 1), flows, seen)
+        return Scene(frames[0], frames[2], frames[1], t.view(-1, 1, 1, 1), flows, seen, across)
+    lit = _lit(dice, frames, times)
+    recorded = [_recorded(dice, frame) for frame in (lit[0], lit[2])]
+    return Scene(recorded[0], recorded[1], lit[1].clamp(0, 1), t.view(-1, 1, 1, 1), flows, seen, across)
 
 
 @dataclass
@@ -174,10 +180,16 @@ def _motion(dice: Dice, batch: int, size: int, largest: float) -> tuple[Tensor, 
     reach = largest * size * dice.between(0, 1, batch, 1) ** 2
     heading = dice.between(0, 2 * math.pi, batch, 1)
     shift = torch.cat([reach * torch.cos(heading), reach * torch.sin(heading)], dim=1)
-    small = torch.tensor([0.12, 0.1, 0.04, 0.0003, 0.0003, 0.05], device=dice.device)
+    small = _numbers((0.12, 0.1, 0.04, 0.0003, 0.0003, 0.05), dice.device)
     others = dice.normal(batch, 6) * small * dice.between(0, 1, batch, 1)
     speed = torch.cat([others, shift], dim=1)
     return speed, speed * dice.normal(batch, 1) * 0.25 + torch.cat([0 * others, dice.normal(batch, 2) * 0.5], dim=1)
+
+
+@lru_cache
+def _numbers(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """A constant, taken to the device once, since that waits for it."""
+    return torch.tensor(values, device=device)
 
 
 def _layer(
@@ -191,7 +203,7 @@ def _layer(
         speed, turn = speed * dice.between(0.3, 1.2, batch, 1) + own_speed, turn + own_turn
     reach = speed[:, 6:].norm(dim=1, keepdim=True)
     speed = speed * (largest * size / reach.clamp(min=1e-3)).clamp(max=1)
-    rest = dice.normal(batch, 8) * torch.tensor([0.6, 0.15, 0.1, 0.0005, 0.0005, 0.1, 0, 0], device=dice.device)
+    rest = dice.normal(batch, 8) * _numbers((0.6, 0.15, 0.1, 0.0005, 0.0005, 0.1, 0, 0), dice.device)
     if not behind:
         rest[:, 6:] = dice.between(-0.35, 0.35, batch, 2) * size
     length = dice.between(0.25, 1.2, batch, WAVES) * size
@@ -220,22 +232,21 @@ def _exposed(layers: list[_Layer], view: _View, size: int, shutter: float) -> Te
     return torch.stack([_view(layers, size, view.time + moment).picture for moment in moments]).mean(0)
 
 
-def _truth(layers: list[_Layer], views: list[_View]) -> tuple[Tensor, Tensor]:
-    """Flows from the pixels of the middle view to both ends, and whether they are seen there."""
-    first, middle, last = views
-    size = middle.top.shape[-1]
-    places = _places(size, middle.time)
+def _truth(layers: list[_Layer], here: _View, ends: tuple[_View, ...]) -> tuple[Tensor, Tensor]:
+    """Flows from the pixels of a view to other ones, and whether they are seen there."""
+    size = here.top.shape[-1]
+    places = _places(size, here.time)
     flows, seen = [], []
-    for end in (first, last):
+    for end in ends:
         there = torch.zeros_like(places)
-        for index, (layer, point) in enumerate(zip(layers, middle.points, strict=True)):
-            there = torch.where(middle.top == index, layer.place(point, end.time), there)
+        for index, (layer, point) in enumerate(zip(layers, here.points, strict=True)):
+            there = torch.where(here.top == index, layer.place(point, end.time), there)
         grid = there.permute(0, 2, 3, 1) * (2 / size)
-        visible = torch.zeros_like(middle.top)
+        visible = torch.zeros_like(here.top)
         for index in range(len(layers)):
             # a point is seen where its layer is the top one all around it
             same = F.grid_sample((end.top == index).float(), grid, "bilinear", "zeros", align_corners=False)
-            visible = torch.where(middle.top == index, same, visible)
+            visible = torch.where(here.top == index, same, visible)
         flows.append(there - places)
         seen.append((visible > 0.999).float())
     return torch.cat(flows, dim=1), torch.cat(seen, dim=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,10 +15,11 @@ STROKES = 24
 
 
 class Dice:
-    """Random numbers on a device, from one seed."""
+    """Random numbers from one seed: tensors on a device, and single ones on the host, which no device waits for."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self.generator = torch.Generator(device).manual_seed(seed)
+        self.host = np.random.default_rng(seed)
         self.device = device
 
     def between(self, low: float, high: float, *shape: int) -> Tensor:
@@ -28,13 +30,17 @@ class Dice:
         """Of mean 0 and deviation 1."""
         return torch.randn(*shape, generator=self.generator, device=self.device)
 
+    def value(self, low: float, high: float) -> float:
+        """One that is evenly spread."""
+        return float(self.host.uniform(low, high))
+
     def number(self, low: int, high: int) -> int:
         """From low to high - 1."""
-        return int(torch.randint(low, high, (1,), generator=self.generator, device=self.device))
+        return int(self.host.integers(low, high))
 
     def chance(self, share: float) -> bool:
         """True in that share of cases."""
-        return float(self.between(0, 1, 1)) < share
+        return bool(self.host.random() < share)
 
 
 def noise(dice: Dice, batch: int, channels: int, size: int, coarsest: int = 3, persistence: float = 0.6) -> Tensor:
@@ -58,7 +64,7 @@ def surface(dice: Dice, size: int, real: Tensor | None) -> Tensor:
         top, left = (dice.number(0, side - wanted + 1) for side in frame.shape[-2:])
         part = frame[..., top : top + wanted, left : left + wanted]
         return F.interpolate(part, (size, size), mode="bicubic", align_corners=False).clamp(0, 1)
-    shades = noise(dice, 1, 3, size, dice.number(2, 12), float(dice.between(0.35, 0.85, 1)))
+    shades = noise(dice, 1, 3, size, dice.number(2, 12), dice.value(0.35, 0.85))
     one, other = dice.between(0, 1, 1, 3, 1, 1), dice.between(0, 1, 1, 3, 1, 1)
     if kind == 6:  # repeated patterns
         wave = _waves(dice, size)
@@ -69,7 +75,7 @@ def surface(dice: Dice, size: int, real: Tensor | None) -> Tensor:
     if kind == 8:  # lettering
         ink = torch.zeros(1, 1, size, size, device=dice.device)
         for _ in range(dice.number(4, 12)):
-            ink = torch.maximum(ink, strokes(dice, size, dice.number(4, STROKES), float(dice.between(1, 5, 1)), 0.3))
+            ink = torch.maximum(ink, strokes(dice, size, dice.number(4, STROKES), dice.value(1, 5), 0.3))
         return one + (other - one) * ink
     mixed = torch.einsum("ij,bjhw->bihw", dice.normal(3, 3), shades - 0.5) * 0.8 + dice.between(0.25, 0.75, 1, 3, 1, 1)
     return mixed.clamp(0, 1)
@@ -83,7 +89,7 @@ def _places(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 def _ramp(dice: Dice, size: int) -> Tensor:
     x, y = _places(size, dice.device)
-    angle = float(dice.between(0, 2 * math.pi, 1))
+    angle = dice.value(0, 2 * math.pi)
     return ((math.cos(angle) * x + math.sin(angle) * y) / size + 0.5).clamp(0, 1)
 
 
@@ -92,9 +98,9 @@ def _waves(dice: Dice, size: int) -> Tensor:
     x, y = _places(size, dice.device)
     made = torch.ones(1, 1, size, size, device=dice.device)
     for _ in range(dice.number(1, 3)):
-        angle, length = float(dice.between(0, math.pi, 1)), float(dice.between(5, 60, 1))
+        angle, length = dice.value(0, math.pi), dice.value(5, 60)
         wave = torch.sin((math.cos(angle) * x + math.sin(angle) * y) * (2 * math.pi / length))
-        made = made * (0.5 + 0.5 * (wave * float(dice.between(1, 6, 1))).clamp(-1, 1))
+        made = made * (0.5 + 0.5 * (wave * dice.value(1, 6)).clamp(-1, 1))
     return made
 
 
@@ -102,12 +108,10 @@ def strokes(dice: Dice, size: int, count: int, width: float, reach: float) -> Te
     """A line through random points, (1, 1, size, size): short ones are like letters, long ones like wires."""
     x, y = _places(size, dice.device)
     middle = dice.between(-0.4, 0.4, 2) * size
-    points = middle + dice.between(-0.5, 0.5, count + 1, 2) * reach * size
-    nearest = torch.full_like(x, 1e9)
-    for (ax, ay), (bx, by) in zip(points[:-1].tolist(), points[1:].tolist(), strict=True):
-        dx, dy = bx - ax, by - ay
-        along = (((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy + 1e-6)).clamp(0, 1)
-        nearest = torch.minimum(nearest, (x - ax - along * dx) ** 2 + (y - ay - along * dy) ** 2)
+    points = (middle + dice.between(-0.5, 0.5, count + 1, 2) * reach * size)[..., None, None]
+    (ax, ay), (dx, dy) = points[:-1].unbind(1), points.diff(dim=0).unbind(1)
+    along = (((x[0] - ax) * dx + (y[0] - ay) * dy) / (dx * dx + dy * dy + 1e-6)).clamp(0, 1)
+    nearest = ((x[0] - ax - along * dx) ** 2 + (y[0] - ay - along * dy) ** 2).amin(0)[None, None]
     return (width / 2 + 0.5 - nearest.sqrt()).clamp(0, 1)
 
 
@@ -116,25 +120,25 @@ def outline(dice: Dice, size: int) -> Tensor:
     x, y = _places(size, dice.device)
     kind = dice.number(0, 6)
     if kind == 0:
-        level = float(dice.between(0.45, 0.62, 1))
+        level = dice.value(0.45, 0.62)
         return ((noise(dice, 1, 1, size, dice.number(2, 6), 0.45) - level) * 40).clamp(0, 1)
     if kind in (1, 2):
-        angle = float(dice.between(0, math.pi, 1))
+        angle = dice.value(0, math.pi)
         u, v = math.cos(angle) * x + math.sin(angle) * y, math.cos(angle) * y - math.sin(angle) * x
-        across, down = (float(dice.between(0.04, 0.3, 1)) * size for _ in range(2))
+        across, down = (dice.value(0.04, 0.3) * size for _ in range(2))
         if kind == 1:
             distance = ((u / across) ** 2 + (v / down) ** 2).sqrt()
             return ((1 - distance) * min(across, down) + 0.5).clamp(0, 1)
         return (torch.minimum(across - u.abs(), down - v.abs()) + 0.5).clamp(0, 1)
     if kind == 3:  # a fence
-        spacing, thickness = float(dice.between(12, 60, 1)), float(dice.between(1.5, 6, 1))
-        angle = float(dice.between(0, math.pi, 1))
+        spacing, thickness = dice.value(12, 60), dice.value(1.5, 6)
+        angle = dice.value(0, math.pi)
         place = math.cos(angle) * x + math.sin(angle) * y
         offset = (torch.remainder(place, spacing) - spacing / 2).abs()
         return (thickness / 2 + 0.5 - offset).clamp(0, 1)
     if kind == 4:
-        return strokes(dice, size, dice.number(1, 4), float(dice.between(1, 6, 1)), 1.0)
-    return strokes(dice, size, dice.number(4, 16), float(dice.between(3, 14, 1)), float(dice.between(0.2, 0.5, 1)))
+        return strokes(dice, size, dice.number(1, 4), dice.value(1, 6), 1.0)
+    return strokes(dice, size, dice.number(4, 16), dice.value(3, 14), dice.value(0.2, 0.5))
 
 
 class Bank:
@@ -157,9 +161,7 @@ class Bank:
     def surfaces(self, dice: Dice, batch: int) -> Tensor:
         """Random ones, (B, 3, size, size), their colours exchanged, mirrored."""
         chosen = [self._surfaces[dice.number(0, len(self._surfaces))] for _ in range(batch)]
-        return torch.stack(
-            [_turned(dice, one[torch.randperm(3, generator=dice.generator, device=dice.device)]) for one in chosen]
-        )
+        return torch.stack([_turned(dice, torch.stack([one[c] for c in dice.host.permutation(3)])) for one in chosen])
 
     def outlines(self, dice: Dice, batch: int) -> Tensor:
         """Random ones, (B, 1, size, size)."""

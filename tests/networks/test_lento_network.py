@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bundled network's parts by hand, its sizes, its mirror in time."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from core.networks import lento_motion
+from core.networks.lento import LentoNet, Moment, at_full_size, composed, filled, splat
+from core.networks.lento_motion import correlation, levels_of
+from core.networks.sampling import warp
+
+HALF = torch.full((1, 1, 1, 1), 0.5)
+
+
+def network() -> LentoNet:
+    torch.manual_seed(0)
+    return LentoNet().eval()
+
+
+def test_splat_of_whole_pixels_moves_pixels() -> None:
+    values = torch.rand(1, 2, 6, 8)
+    flow = torch.zeros(1, 2, 6, 8)
+    flow[:, 0], flow[:, 1] = 2, -1
+    moved = splat(values, flow)
+    assert torch.allclose(moved[..., :-1, 2:], values[..., 1:, :-2], atol=1e-6)
+    assert float(moved[..., -1, :].abs().max()) == float(moved[..., :2].abs().max()) == 0
+
+
+def test_splat_shares_out_and_loses_nothing_inside() -> None:
+    values = torch.zeros(1, 1, 7, 7)
+    values[..., 3, 3] = 1
+    moved = splat(values, torch.full((1, 2, 7, 7), 0.25))
+    assert torch.allclose(moved[0, 0, 3:5, 3:5], torch.tensor([[0.5625, 0.1875], [0.1875, 0.0625]]))
+    assert torch.isclose(moved.sum(), torch.tensor(1.0))
+
+
+def test_holes_get_what_is_around_them() -> None:
+    weight = torch.ones(1, 1, 9, 13)
+    weight[..., 3:6, 4:9] = 0
+    made = filled(weight * torch.tensor([3.0, -2.0]).view(1, 2, 1, 1), weight)
+    assert torch.allclose(made, torch.tensor([3.0, -2.0]).view(1, 2, 1, 1).expand_as(made), atol=1e-3)
+
+
+def test_correlation_finds_a_shift() -> None:
+    one = torch.randn(1, 16, 12, 14, generator=torch.Generator().manual_seed(0))
+    found = correlation(one, one.roll((1, 2), (-2, -1)))[0, :, 5:7, 5:8].mean((1, 2))
+    assert int(found.argmax()) == (3 + 1) * 7 + 3 + 2
+
+
+@pytest.mark.parametrize("size", [(9, 35), (4, 8), (5, 5), (16, 64)])
+def test_cards_find_the_same_correlation(size: tuple[int, int]) -> None:
+    one, other = torch.randn(2, 2, 16, *size, dtype=torch.float64, requires_grad=True).unbind()
+    results = [way(one, other, 3) for way in (lento_motion._one_by_one, lento_motion._by_runs)]
+    assert torch.allclose(*results, atol=1e-12)
+    weights = torch.randn_like(results[0])
+    slopes = [torch.autograd.grad(result, (one, other), weights) for result in results]
+    for there, back in zip(*slopes, strict=True):
+        assert torch.allclose(there, back, atol=1e-12)
+
+
+def test_larger_pictures_get_more_levels() -> None:
+    assert [levels_of(side, 2 * side) for side in (5, 32, 64, 256, 720, 1080, 2160)] == [1, 1, 2, 4, 5, 6, 7]
+
+
+def test_motion_that_fits_better_is_taken() -> None:
+    """Where something else knows the motion, an untrained network has it, but for the little that it adds."""
+    generator = torch.Generator().manual_seed(1)
+    first = F.interpolate(torch.rand(1, 3, 20, 30, generator=generator), scale_factor=6.0, mode="bicubic")
+    last = first.roll((8, -16), (-2, -1))
+    right = torch.tensor([[-4.0, 2.0], [4.0, -2.0]]).view(2, 2, 1, 1).expand(2, 2, 30, 45)
+    with torch.inference_mode():
+        found = network().prepare(first, last, right)
+        wrong = network().prepare(first, last, -right)
+    inner = (..., slice(6, -6), slice(8, -8))
+    assert float((found.motion - right)[inner].abs().mean()) < 0.5
+    assert float((wrong.motion + right)[inner].abs().mean()) > 1, "what fits worse is not taken"
+
+
+def test_it_is_its_own_mirror_in_time() -> None:
+    first, last = F.avg_pool2d(torch.rand(2, 3, 140, 180), 3, 1, 1).split(1)
+    with torch.inference_mode():
+        net = network()
+        there = net.at(net.prepare(first, last), torch.full((1, 1, 1, 1), 0.3))
+        back = net.at(net.prepare(last, first), torch.full((1, 1, 1, 1), 0.7))
+    assert torch.allclose(there.first, 1 - back.first, atol=1e-4), "untrained, its synthesis changes nothing"
+    assert torch.allclose(there.flows, back.flows.roll(2, 1), atol=1e-3)
+
+
+def test_several_times_of_a_pair_at_once() -> None:
+    first, last = torch.rand(2, 1, 3, 50, 71).unbind()
+    times = torch.tensor([0.2, 0.5, 0.9]).view(3, 1, 1, 1)
+    with torch.inference_mode():
+        net = network()
+        torch.nn.init.normal_(net.synthesis.leave.weight, std=0.02)
+        state = net.prepare(first, last)
+        together = net.at(state, times)
+        for index in range(3):
+            alone = net.at(state, times[index : index + 1])
+            for name in ("flows", "first", "lacking"):
+                assert torch.allclose(getattr(together, name)[index : index + 1], getattr(alone, name), atol=1e-4)
+
+
+def test_half_precision_on_any_size() -> None:
+    for size in ((45, 67), (5, 7), (4, 4), (1, 1)):
+        net = network().to(torch.bfloat16)
+        with torch.inference_mode():
+            how = net.at(net.prepare(*torch.rand(2, 1, 3, *size).unbind()), HALF)
+            frame, _, _ = composed((torch.rand(1, 4, *size), torch.rand(1, 4, *size)), at_full_size(how, size))
+        assert how.first.dtype == how.flows.dtype == torch.float32
+        assert frame.shape == (1, 4, *size)
+        assert bool(torch.isfinite(frame).all())
+
+
+def test_a_frame_is_what_the_moment_says() -> None:
+    """By whole pixels, with the share of each, and what both lack added to the colours alone."""
+    first, last = torch.rand(2, 1, 4, 8, 10).unbind()
+    flows = torch.tensor([-2.0, 1.0, 3.0, 0.0]).view(1, 4, 1, 1).expand(1, 4, 8, 10)
+    how = Moment(flows, torch.full((1, 1, 8, 10), 0.25), torch.full((1, 3, 8, 10), 0.1), flows)
+    made, one, other = composed((first, last), how)
+    assert torch.allclose(one, warp(first, flows[:, :2]), atol=1e-5)
+    assert torch.allclose(other, warp(last, flows[:, 2:]), atol=1e-5)
+    expected = 0.25 * one + 0.75 * other
+    expected[:, :3] += 0.1
+    assert torch.allclose(made, expected, atol=1e-6)
