@@ -31,7 +31,7 @@ SHARE = 0.25
 """Of the free memory, for pairs that are worked on at once."""
 ASSUMED_FREE = 8 << 30
 """Bytes, where the system does not say."""
-BYTES_PER_PIXEL = 250
+BYTES_PER_PIXEL = 450
 """That a pair takes with its motion and the frame that is being made of it: measured, and a little more."""
 
 T = TypeVar("T")

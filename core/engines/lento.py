@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`lento`: the bundled network on any device; on a processor the frame is put together there."""
+"""`lento`: classical motion on the processor, the network on any device, the frame where the network is."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -42,16 +44,20 @@ class Lento(NetworkEngine):
         "lento", "GPL-3.0-or-later", "core/networks/lento.py, trained by core/train (docs/model-card.md)",
         ("cuda", "mps", "xpu", "cpu"), ("fp16", "bf16", "fp32"),
     )  # fmt: skip
-    bytes_per_pixel = (400, 300)
+    bytes_per_pixel = (2000, 310)
     module: LentoNet
+    parallel = True
 
     def _checkpoint(self, settings: Settings) -> Checkpoint:
         return super()._checkpoint(settings) if settings.weights else bundled()
 
-    @property
-    def parallel(self) -> bool:
-        """On a processor: a pair has many small parts, which gain little from more cores than one."""
-        return self._device.type == "cpu"
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._on_card = self._device.type != "cpu"
+        self._turn = Lock()
+        """Has the one thread that may use the card."""
+        self._known: dict[tuple[int, int], Tensor] = {}
+        """The classical motion of pairs whose turn on the card is still to come."""
 
     def one_core(self) -> None:
         """Let neither OpenCV nor PyTorch use threads of their own."""
@@ -59,29 +65,38 @@ class Lento(NetworkEngine):
         torch.set_num_threads(1)
 
     def prepare(self, a: Frame, b: Frame, times: Sequence[float] = ()) -> Work:
-        """See Engine.prepare; where several threads share a pair, its motion is found here, by one of them."""
+        """See Engine.prepare; what the processor does for a pair is done here, for several pairs at once."""
         work = super().prepare(a, b, times)
-        if self.parallel:
-            try:
-                with torch.inference_mode():
-                    work.state = self.prepare_pair(a, b)
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                # it is done again with the first timestep, where that is dealt with
+        if self._on_card:
+            # what takes the card's memory is made when its turn comes, for one pair at a time
+            self._known[a.index, b.index] = _known(a, b)
+            return work
+        try:
+            with torch.inference_mode():
+                work.state = self.prepare_pair(a, b)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            # it is done again with the first timestep, where that is dealt with
         return work
 
     def prepare_pair(self, a: Frame, b: Frame) -> _Pair:
         """Motion both ways."""
+        known = self._known.pop((a.index, b.index), None)
+        known = _known(a, b) if known is None else known
         first, last = self.tensor(a), self.tensor(b)
-        known = torch.from_numpy(coarse_motion(a.pixels, b.pixels)).permute(0, 3, 1, 2).to(self._device)
-        found = self.module.prepare(first[:, :3].clamp(0, 1), last[:, :3].clamp(0, 1), known)
-        return _Pair(a.pixels, b.pixels, None if self._device.type == "cpu" else (first, last), found)
+        found = self.module.prepare(first[:, :3].clamp(0, 1), last[:, :3].clamp(0, 1), known.to(self._device))
+        return _Pair(a.pixels, b.pixels, (first, last) if self._on_card else None, found)
+
+    def synthesize(self, state: Work, t: float) -> Pixels:
+        """See Engine.synthesize; on a card by one thread at a time, which makes its group of timesteps for all."""
+        with self._turn if self._on_card else nullcontext():
+            return super().synthesize(state, t)
 
     @property
     def can_batch(self) -> bool:
         """On a card alone: a processor gains nothing."""
-        return self._device.type != "cpu"
+        return self._on_card
 
     def at(self, state: _Pair, t: float) -> Pixels:
         """The frame at `t`."""
@@ -98,6 +113,10 @@ class Lento(NetworkEngine):
         return [pixels_of(one[None], width, height) for one in made]
 
 
+def _known(a: Frame, b: Frame) -> Tensor:
+    return torch.from_numpy(coarse_motion(a.pixels, b.pixels)).permute(0, 3, 1, 2)
+
+
 def composed_on_cpu(a: Pixels, b: Pixels, moment: Moment) -> Pixels:
     """What `at_full_size` and `composed` make of two frames, by OpenCV: several times faster on a processor."""
     height, width = a.shape[:2]
@@ -112,13 +131,11 @@ def composed_on_cpu(a: Pixels, b: Pixels, moment: Moment) -> Pixels:
     for image, flow in ((a, moment.flows[:, :2]), (b, moment.flows[:, 2:])):
         where = cv2.add(position, full(2 * flow))
         warped.append(cv2.remap(image, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
-    share = np.ascontiguousarray(full(moment.first)[..., 0])
+    share, still = (np.ascontiguousarray(full(part)[..., 0]) for part in (moment.first, moment.still))
     mixed = cv2.blendLinear(warped[0], warped[1], share, 1 - share)
-    lacking = full(moment.lacking)
-    if mixed.shape[2] == 3:
-        return cv2.add(mixed, lacking)
-    mixed[..., :3] += lacking
-    return mixed
+    mixed[..., :3] += full(moment.lacking)
+    t = float(moment.t)
+    return cv2.blendLinear(mixed, cv2.addWeighted(a, 1 - t, b, t, 0.0), 1 - still, still)
 
 
 def bundled() -> Checkpoint:

@@ -30,6 +30,10 @@ FILL = 1e-3
 """Weight from which on a pixel's own motion counts more than that of its surroundings."""
 UNSEEN = 0.02
 """Weight that a frame keeps where nothing of it arrives."""
+AROUND = 11
+"""Pixels at half the size over which it is judged whether a motion explains the frames."""
+MOVES = 2.0
+"""How much more motion is believed than that nothing moves."""
 AGREED = 0.02
 """Difference of both frames at a timestep at which half of what they lack is added: where they agree, nothing is."""
 
@@ -90,6 +94,10 @@ class Moment:
     """(B, 1, h, w): share of the first frame."""
     lacking: Tensor
     """(B, 3, h, w): what both frames lack, to be added."""
+    still: Tensor
+    """(B, 1, h, w): share of a cross-fade, for what no motion explains: fog, flicker, noise."""
+    t: Tensor
+    """(B, 1, 1, 1)"""
     plain: Tensor
     """(B, 4, h, w): the flows before they were mended."""
 
@@ -161,7 +169,9 @@ class LentoNet(nn.Module):
         weights = (1 - t) * (arrived[:, :1] + UNSEEN), t * (arrived[:, 1:] + UNSEEN)
         mask = torch.sigmoid(torch.log(weights[0] / weights[1]) + made[:, 4:5])
         gap = difference.abs().mean(1, keepdim=True)
-        return Moment(plain + made[:, :4], mask, made[:, 5:] * (gap / (gap + AGREED)), plain)
+        unmoved, moved = _likely(state.small.chunk(2)[1] - state.small.chunk(2)[0]), _likely(difference)
+        still = unmoved / (unmoved + MOVES * moved)
+        return Moment(plain + made[:, :4], mask, made[:, 5:] * (gap / (gap + AGREED)), still, t, plain)
 
     def moved(self, state: State, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Motion at a timestep, from the first frame to the last one, over the whole interval, at a quarter.
@@ -179,6 +189,12 @@ class LentoNet(nn.Module):
         return motion, share, torch.cat([there[:, 3:], back[:, 3:]], dim=1).clamp(max=1)
 
 
+def _likely(difference: Tensor) -> Tensor:
+    """How far it is to be believed that two pictures with this difference (B, 3, h, w) show the same."""
+    grey = difference.abs().mean(1, keepdim=True)
+    return 1 / (F.avg_pool2d(grey, AROUND, 1, AROUND // 2, count_include_pad=False) ** 2 + 1e-5)
+
+
 def _each(pair: Tensor, t: Tensor) -> Tensor:
     """Of a pair (2, C, h, w), for every one of several times, first frames before last ones."""
     return pair if len(pair) == 2 * len(t) else pair.repeat_interleave(len(t), 0)
@@ -194,9 +210,9 @@ def read(image: Tensor, flow: Tensor) -> Tensor:
 
 def at_full_size(moment: Moment, size: tuple[int, int]) -> Moment:
     """The same for pictures of `size` (height, width), from whose padded half it was made."""
-    parts = (resized(part, 2)[..., : size[0], : size[1]] for part in (moment.flows, moment.first, moment.lacking))
-    flows, first, lacking = parts
-    return Moment(flows * 2, first, lacking, moment.plain)
+    parts = (moment.flows * 2, moment.first, moment.lacking, moment.still)
+    flows, first, lacking, still = (resized(part, 2)[..., : size[0], : size[1]] for part in parts)
+    return Moment(flows, first, lacking, still, moment.t, moment.plain)
 
 
 def composed(images: tuple[Tensor, Tensor], moment: Moment) -> tuple[Tensor, Tensor, Tensor]:
@@ -206,5 +222,6 @@ def composed(images: tuple[Tensor, Tensor], moment: Moment) -> tuple[Tensor, Ten
     """
     first, last = read(images[0], moment.flows[:, :2]), read(images[1], moment.flows[:, 2:])
     mixed = last + moment.first * (first - last)
-    lacking = F.pad(moment.lacking, (0, 0, 0, 0, 0, mixed.shape[1] - 3))
-    return mixed + lacking, first, last
+    moved = mixed + F.pad(moment.lacking, (0, 0, 0, 0, 0, mixed.shape[1] - 3))
+    faded = images[0] + moment.t * (images[1] - images[0])
+    return moved + moment.still * (faded - moved), first, last

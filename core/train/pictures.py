@@ -51,7 +51,7 @@ def colours_of(flow: Tensor) -> Picture:
 
 
 def plot(log: Path, path: Path) -> None:
-    """The gain over the classical engine, by step: every log line, and their running mean."""
+    """The gain over a cross-fade, by step: every log line, and their running mean."""
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     steps = np.array([line["step"] for line in lines], float)
     gains = np.array([line["gain"] for line in lines], float)
@@ -73,7 +73,7 @@ def plot(log: Path, path: Path) -> None:
         place = int(y(np.array([value]))[0])
         cv2.line(image, (MARGIN - 5, place), (MARGIN, place), (0, 0, 0))
         cv2.putText(image, f"{value:.2f}", (5, place + 5), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
-    caption = f"gain over the classical engine in dB, steps {int(steps[0])} to {int(steps[-1])}"
+    caption = f"gain over a cross-fade in dB, steps {int(steps[0])} to {int(steps[-1])}"
     cv2.putText(image, caption, (MARGIN, height - 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
     _write(path, image)
 

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=1.5, help="for each measurement of speed, about")
     parser.add_argument("--json", type=Path, metavar="FILE", help="to write all that is found to")
     parser.add_argument("--weights", default="", help="a checkpoint to use instead of made ones, with one network")
-    parser.add_argument("--train", action="store_true", help="train the design with learned motion")
+    parser.add_argument("--train", action="store_true", help="train the bundled network without the classical motion")
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--steps", type=int, default=0, help="over which the learning rate falls; 0: over the minutes")
     parser.add_argument("--batch", type=int, default=32)

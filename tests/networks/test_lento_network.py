@@ -115,13 +115,13 @@ def test_half_precision_on_any_size() -> None:
 
 
 def test_a_frame_is_what_the_moment_says() -> None:
-    """By whole pixels, with the share of each, and what both lack added to the colours alone."""
+    """By whole pixels, with the share of each, what both lack added to the colours alone, and a cross-fade's share."""
     first, last = torch.rand(2, 1, 4, 8, 10).unbind()
     flows = torch.tensor([-2.0, 1.0, 3.0, 0.0]).view(1, 4, 1, 1).expand(1, 4, 8, 10)
-    how = Moment(flows, torch.full((1, 1, 8, 10), 0.25), torch.full((1, 3, 8, 10), 0.1), flows)
-    made, one, other = composed((first, last), how)
+    share, lacking = torch.full((1, 1, 8, 10), 0.25), torch.full((1, 3, 8, 10), 0.1)
+    made, one, other = composed((first, last), Moment(flows, share, lacking, share * 0.8, HALF * 0.6, flows))
     assert torch.allclose(one, warp(first, flows[:, :2]), atol=1e-5)
     assert torch.allclose(other, warp(last, flows[:, 2:]), atol=1e-5)
-    expected = 0.25 * one + 0.75 * other
-    expected[:, :3] += 0.1
-    assert torch.allclose(made, expected, atol=1e-6)
+    moved = 0.25 * one + 0.75 * other
+    moved[:, :3] += 0.1
+    assert torch.allclose(made, 0.8 * moved + 0.2 * (0.7 * first + 0.3 * last), atol=1e-6)

@@ -177,7 +177,7 @@ def _view(layers: list[_Layer], size: int, time: Tensor) -> _View:
 
 def _motion(dice: Dice, batch: int, size: int, largest: float) -> tuple[Tensor, Tensor]:
     """Speed and acceleration (B, 8); many stand nearly still, few go far."""
-    reach = largest * size * dice.between(0, 1, batch, 1) ** 2
+    reach = largest * size * dice.between(0, 1, batch, 1) ** 4
     heading = dice.between(0, 2 * math.pi, batch, 1)
     shift = torch.cat([reach * torch.cos(heading), reach * torch.sin(heading)], dim=1)
     small = _numbers((0.12, 0.1, 0.04, 0.0003, 0.0003, 0.05), dice.device)
