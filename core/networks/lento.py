@@ -34,6 +34,8 @@ AROUND = 11
 """Pixels at half the size over which it is judged whether a motion explains the frames."""
 MOVES = 2.0
 """How much more motion is believed than that nothing moves."""
+NEITHER = 40.0
+"""How much it is believed that neither is so: what appears out of nothing is faded in, not put together of pieces."""
 AGREED = 0.02
 """Difference of both frames at a timestep at which half of what they lack is added: where they agree, nothing is."""
 
@@ -170,7 +172,7 @@ class LentoNet(nn.Module):
         mask = torch.sigmoid(torch.log(weights[0] / weights[1]) + made[:, 4:5])
         gap = difference.abs().mean(1, keepdim=True)
         unmoved, moved = _likely(state.small.chunk(2)[1] - state.small.chunk(2)[0]), _likely(difference)
-        still = unmoved / (unmoved + MOVES * moved)
+        still = (unmoved + NEITHER) / (unmoved + NEITHER + MOVES * moved)
         return Moment(plain + made[:, :4], mask, made[:, 5:] * (gap / (gap + AGREED)), still, t, plain)
 
     def moved(self, state: State, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:

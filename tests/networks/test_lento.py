@@ -156,3 +156,14 @@ def test_several_threads_make_what_one_makes(scene: Scene) -> None:
         torch.set_num_threads(before[0])
         cv2.setNumThreads(before[1])
     assert all(np.array_equal(image, alone[number % 4]) for number, image in enumerate(many))
+
+
+def test_what_appears_out_of_nothing_is_faded_in() -> None:
+    """As a light that is switched on: no motion leads there, and pieces of the surroundings are no in-between."""
+    random = np.random.default_rng(5)
+    first = cv2.resize(random.random((24, 32, 3), dtype=np.float32), (256, 192), interpolation=cv2.INTER_CUBIC) * 0.8
+    first[120:] = 0.08
+    last = first.copy()
+    last[130:180, 180:240] = 0.9
+    appearing = made(lento(), first, last, 0.5)[135:175, 185:235]
+    assert np.abs(appearing - 0.49).mean() < 0.08
