@@ -19,7 +19,7 @@ from ..messages import InputError
 from ..networks.checkpoints import Checkpoint, open_checkpoint
 from ..networks.lento import LentoNet, Moment, State, at_full_size, composed
 from .base import EngineInfo, Frame, Pixels, Settings
-from .motion import coarse_motion
+from .motion import coarse_motion, warped
 from .network import NetworkEngine, Work, is_out_of_memory, pixels_of, repeated
 from .splat import grid
 
@@ -127,12 +127,12 @@ def composed_on_cpu(a: Pixels, b: Pixels, moment: Moment) -> Pixels:
         return cv2.resize(plane, size).reshape(size[1], size[0], -1)[:height, :width]
 
     position = grid(height, width)
-    warped = []
+    moved = []
     for image, flow in ((a, moment.flows[:, :2]), (b, moment.flows[:, 2:])):
         where = cv2.add(position, full(2 * flow))
-        warped.append(cv2.remap(image, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
+        moved.append(warped(image, where))
     share, still = (np.ascontiguousarray(full(part)[..., 0]) for part in (moment.first, moment.still))
-    mixed = cv2.blendLinear(warped[0], warped[1], share, 1 - share)
+    mixed = cv2.blendLinear(moved[0], moved[1], share, 1 - share)
     mixed[..., :3] += full(moment.lacking)
     t = float(moment.t)
     return cv2.blendLinear(mixed, cv2.addWeighted(a, 1 - t, b, t, 0.0), 1 - still, still)

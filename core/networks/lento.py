@@ -82,6 +82,8 @@ class State:
     """(2B, 2, h/4, w/4): from either frame to the other, in pixels of that size."""
     trust: Tensor
     """(2B, 1, h/4, w/4): weight in splatting."""
+    unmoved: Tensor
+    """(B, 1, h/2, w/2): how far it is to be believed that nothing moves."""
     levels: list[Tensor]
     """The motion as every level of the pyramid found it, to be judged."""
 
@@ -151,7 +153,9 @@ class LentoNet(nn.Module):
         frames = whole(torch.cat([first, last]), SHRINK)
         features, motion, trust, levels = self.motion(frames, known)
         weight = torch.exp(trust.clamp(-MOST_TRUST, MOST_TRUST))
-        return State(F.avg_pool2d(frames, 2), self.context(features), motion, weight, levels)
+        small = F.avg_pool2d(frames, 2)
+        one, other = small.chunk(2)
+        return State(small, self.context(features), motion, weight, _likely(other - one), levels)
 
     def at(self, state: State, t: Tensor) -> Moment:
         """How to make the frame at the times `t` (B, 1, 1, 1); B may be larger than 1 for a pair alone."""
@@ -161,18 +165,14 @@ class LentoNet(nn.Module):
         first, last = warp(_each(state.small, t), half).chunk(2)
         contexts = torch.cat(warp(_each(state.context, t), quarter).chunk(2), dim=1)
         share, arrived = resized(share, 2), resized(arrived, 2)
-        difference = last - first
-        parts = [
-            first - 0.5, DIFFERENCE_SCALE * difference, MOTION_SCALE * torch.cat(half.chunk(2), dim=1), share, arrived,
-        ]  # fmt: skip
+        difference, plain = last - first, torch.cat(half.chunk(2), dim=1)
+        parts = [first - 0.5, DIFFERENCE_SCALE * difference, MOTION_SCALE * plain, share, arrived]
         seen = torch.cat([part.expand(len(t), -1, -1, -1) for part in parts], dim=1)
         made = self.synthesis(seen.to(contexts.dtype), contexts)
-        plain = torch.cat(half.chunk(2), dim=1)
         weights = (1 - t) * (arrived[:, :1] + UNSEEN), t * (arrived[:, 1:] + UNSEEN)
         mask = torch.sigmoid(torch.log(weights[0] / weights[1]) + made[:, 4:5])
         gap = difference.abs().mean(1, keepdim=True)
-        unmoved, moved = _likely(state.small.chunk(2)[1] - state.small.chunk(2)[0]), _likely(difference)
-        still = (unmoved + NEITHER) / (unmoved + NEITHER + MOVES * moved)
+        still = (state.unmoved + NEITHER) / (state.unmoved + NEITHER + MOVES * _likely(difference))
         return Moment(plain + made[:, :4], mask, made[:, 5:] * (gap / (gap + AGREED)), still, t, plain)
 
     def moved(self, state: State, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
