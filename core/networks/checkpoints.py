@@ -199,7 +199,8 @@ def _no_checkpoint(head: bytes, size: int) -> str:
         return "it is a Git LFS pointer, which only says where the file is. Get the file itself (git lfs pull)."
     if head[:1] not in (b"\x80", b"P") and not _is_safetensors(head, size):
         text = all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head[:200])
-        return "it is a text file." if text else "its beginning is that of none."
+        kind = "it is a text file." if text else "its beginning is that of none."
+        return f"{kind} Choose the .pkl, .pth, .ckpt, .pt or .safetensors file that the authors publish."
     return ""
 
 
