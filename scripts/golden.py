@@ -136,13 +136,13 @@ def dain_arrays(told: dict[str, Any], folder: Path) -> Iterator[tuple[str, Tenso
     for number in (0, 1):
         yield f"log_depth_{number}", state.depths[number], OUT
         yield f"filter_{number}", state.filters[number], OUT
-    yield "ctx_0", state.contexts[0], OUT
+    yield "ctx_0", net.context(state, 0), OUT
     for time in told["timesteps"]:
         at, made = f"t{time:.2f}", net.at(state, time)
         inside = (..., slice(top, top + height), slice(left, left + width))
-        yield f"out_{at}", made.out[inside], -OUT
-        yield f"out_unrectified_{at}", made.unrectified[inside], -OUT
-        yield f"rectify_input_{at}", made.rectify_input, -FLOW
+        yield f"out_{at}", net.rectified(state, made)[inside], -OUT
+        yield f"out_unrectified_{at}", made.blend[inside], -OUT
+        yield f"rectify_input_{at}", net.rectify_input(state, made), -FLOW
         for number, name in ((0, "ref0"), (1, "ref2")):
             yield f"{name}_{at}", made.warped[number], -OUT
             yield f"proj_flow_{number}_{at}", made.projected[number], -FLOW

@@ -31,6 +31,7 @@ class Dain(NetworkEngine):
         ("fp16", "bf16", "fp32"),
     )  # fmt: skip
     bytes_per_pixel = (12000, 8000)
+    kept = 0.06
     module: DAIN
 
     def prepare_pair(self, a: Frame, b: Frame) -> _Pair:
@@ -43,12 +44,12 @@ class Dain(NetworkEngine):
 
     def at(self, state: _Pair, t: float) -> Pixels:
         """The frame at `t`; alpha goes with the same projected motion, through the same filters."""
-        made = self.module.at(state.state, t)
-        out = made.out
+        moment = self.module.at(state.state, t)
+        out = self.module.rectified(state.state, moment)
         if state.images[0].shape[1] > 3:
             extra = [
                 filtered(image[:, 3:], flow, filters)
-                for image, flow, filters in zip(state.images, made.projected, state.state.filters, strict=True)
+                for image, flow, filters in zip(state.images, moment.projected, state.state.filters, strict=True)
             ]
             out = torch.cat([out, (1 - t) * extra[0] + t * extra[1]], dim=1)
         return pixels_of(out, *state.size, *state.margin)

@@ -45,6 +45,7 @@ class Lento(NetworkEngine):
         ("cuda", "mps", "xpu", "cpu"), ("fp16", "bf16", "fp32"),
     )  # fmt: skip
     bytes_per_pixel = (2000, 310)
+    kept = 1.0
     module: LentoNet
     parallel = True
 

@@ -18,8 +18,10 @@ from ..networks.rife import IFNet
 from .base import EngineInfo, Frame, Pixels, Settings
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-MOST_TILES = 8
-"""Pieces along each side, at the most: smaller ones are mostly what is around them."""
+MOST_PIECES = 64
+"""Smaller ones are mostly what is around them."""
+MOST_ON_CPU = 6 * 2**30
+"""Bytes that a frame may take on a CPU, whose memory is Blender's, too; one that takes more is made in pieces."""
 MOST_TOGETHER, MOST_TOGETHER_ON_CPU = 8, 2
 """Timesteps of a pair that are made at once, at the most. More gain nothing on two cores (RIFE 4.6 at 1280x720)."""
 MOST_PIXELS = 2**31 // 64
@@ -137,6 +139,8 @@ class NetworkEngine:
     info: EngineInfo
     bytes_per_pixel: tuple[int, int]
     """Of a frame, at the most, with full and with half precision; see `memory`."""
+    kept: float
+    """The share of them that pieces do not make smaller."""
 
     def __init__(self, settings: Settings) -> None:
         torch.set_num_threads(THREADS)
@@ -146,13 +150,15 @@ class NetworkEngine:
         self.precision = precision_of(settings.precision, device)
         self.device, self._device, self.dtype = str(device), device, DTYPES[self.precision]
         self.settings = settings
+        if self.precision == "bf16" and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            settings.tell("precision: this CPU computes bf16 many times slower than fp32: choose auto or fp32.")
         module = self.checkpoint.load()
         if isinstance(module, IFNet):
             module.fold()
         module = placed(module, device, self.dtype)
         self.module: nn.Module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._tensors: dict[int, Tensor] = {}
-        self._parts = [part for part in self.module.modules() if hasattr(part, "tiles")]
+        self._parts = [part for part in self.module.modules() if hasattr(part, "pieces")]
         """Those that can work piece by piece."""
         self._estimated = False
         self.together = 1
@@ -189,7 +195,8 @@ class NetworkEngine:
     def memory(self, height: int, width: int) -> int:
         """Bytes that a frame of that size takes, beside the weights: measured, and a little more to be safe."""
         full, half = self.bytes_per_pixel
-        return height * width * (full if self.dtype == torch.float32 else half)
+        whole = height * width * (full if self.dtype == torch.float32 else half)
+        return int(whole * (self.kept + (1 - self.kept) / self._pieces()))
 
     def _fit(self, height: int, width: int) -> None:
         """Begin in pieces where a frame would not fit into the memory that is free, with several where more would."""
@@ -199,18 +206,23 @@ class NetworkEngine:
             room = (SHARE_ON_CPU if on_cpu else SHARE) * free / self.memory(height, width)
             most = MOST_TOGETHER_ON_CPU if on_cpu else min(MOST_TOGETHER, MOST_PIXELS // (height * width))
             self.together = max(1, min(most, int(room)))
-        while free is not None and self.memory(height, width) / self._pieces() > free:
-            needed = self.memory(height, width) / 2**30
-            less = self._smaller_pieces()
-            if not less:
-                return
+        limit, why = free, "are free"
+        if self._device.type == "cpu" and (free is None or free > MOST_ON_CPU):
+            limit, why = MOST_ON_CPU, "are the most that is taken"
+        needed, less = self.memory(height, width), ""
+        while limit is not None and self.memory(height, width) > limit:
+            smaller = self._smaller_pieces(2)
+            if not smaller:
+                break
+            less = smaller
+        if less and limit is not None:
             self.settings.tell(
-                f"{width}x{height} takes about {needed:.1f} GB on {self.device}, where {free / 2**30:.1f} GB are free: "
-                f"{less}"
+                f"{width}x{height} takes about {needed / 2**30:.1f} GB on {self.device}, where {limit / 2**30:.1f} GB "
+                f"{why}: {less}"
             )
 
     def _pieces(self) -> int:
-        return self._parts[0].tiles if self._parts else 1
+        return self._parts[0].pieces if self._parts else 1
 
     def coarser(self) -> str:
         """Go on with less detail than was asked for, and say so; empty where that cannot be."""
@@ -251,7 +263,7 @@ class NetworkEngine:
             torch.cuda.empty_cache()
         height, width = frame.pixels.shape[:2]
         self.together = together
-        less = self._fewer_together() or self._smaller_pieces() or self.coarser()
+        less = self._fewer_together() or self._smaller_pieces(4) or self.coarser()
         if not less:
             raise MemoryError(lacking)
         self.settings.tell(f"There is not enough memory on {self.device} for {width}x{height} at once: {less}")
@@ -263,13 +275,13 @@ class NetworkEngine:
         self.together //= 2
         return f"{self.together} frames are made at once." if self.together > 1 else "frames are made one by one."
 
-    def _smaller_pieces(self) -> str:
-        """Halve the pieces that the large parts of the network work on; empty where they are small already."""
-        if not self._parts or self._parts[0].tiles >= MOST_TILES:
+    def _smaller_pieces(self, by: int) -> str:
+        """Divide the pieces that the large parts of the network work on; empty where they are small already."""
+        if not self._parts or self._pieces() >= MOST_PIECES:
             return ""
         for part in self._parts:
-            part.tiles *= 2
-        return f"the network works in {self._parts[0].tiles}x{self._parts[0].tiles} pieces, with the same result."
+            part.pieces = min(part.pieces * by, MOST_PIECES)
+        return f"the network works in {self._pieces()} pieces, with the same result."
 
     def _checkpoint(self, settings: Settings) -> Checkpoint:
         if not settings.weights:

@@ -39,6 +39,7 @@ class Rife(NetworkEngine):
         "rife", "MIT", "Huang et al., Real-Time Intermediate Flow Estimation for Video Frame Interpolation, ECCV 2022",
         ("cuda", "mps", "xpu", "cpu"), ("fp16", "bf16", "fp32"),
     )  # fmt: skip
+    kept = 0.9
     module: IFNet
 
     @property

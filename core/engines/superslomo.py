@@ -32,6 +32,7 @@ class SuperSloMo(NetworkEngine):
         ("fp16", "bf16", "fp32"),
     )  # fmt: skip
     bytes_per_pixel = (1500, 900)
+    kept = 0.3
     module: Network
 
     def __init__(self, settings: Settings) -> None:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .sampling import resized, warp
-from .tiling import in_tiles
+from .tiling import in_pieces
 
 Kind = Literal["3.6", "4.0", "4.6"]
 LARGE_SCALE = 2
@@ -146,8 +146,8 @@ class IFNet(nn.Module):
     def __init__(self, layout: Layout) -> None:
         super().__init__()
         self.layout = layout
-        self.tiles = 1
-        """Pieces along each side in which the large blocks work, where memory is short; the result stays the same."""
+        self.pieces = 1
+        """In which the large blocks work, where memory is short; the result stays the same."""
         for number, width in enumerate(layout.widths):
             self.add_module(f"block{number}", _block(layout, layout.channels(number), width))
         if layout.encoder:
@@ -227,13 +227,13 @@ class IFNet(nn.Module):
         block = self._modules[f"block{number}"]
         assert isinstance(block, _Block)
         x = block.with_flow(x, flow, scale)
-        if self.tiles == 1 or scale > LARGE_SCALE or not float(scale).is_integer():
+        if self.pieces == 1 or scale > LARGE_SCALE or not float(scale).is_integer():
             return block(x, scale)
 
         def both(piece: Tensor) -> Tensor:
             return torch.cat(block(piece, scale), dim=1)
 
-        made = in_tiles(both, [x], self.tiles, RADIUS, BLOCK_STRIDE, int(scale))
+        made = in_pieces(both, [x], self.pieces, RADIUS, BLOCK_STRIDE)
         return made[:, :4], made[:, 4:]
 
     def _middle(self, frames: tuple[Tensor, Tensor], scale: float) -> Motion:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .sampling import positions
-from .tiling import in_tiles
+from .tiling import in_pieces
 
 MEAN = (0.429, 0.431, 0.397)
 """Of red, green and blue; taken from the frames before, added to the result."""
@@ -42,14 +42,19 @@ def separable(channels: int, out: int, kernel: int) -> nn.Module:
     )
 
 
+def _active(x: Tensor) -> Tensor:
+    """Leaky ReLU, of a tensor that nobody else has."""
+    return F.leaky_relu(x, 0.1, inplace=True)
+
+
 class _Down(nn.Module):
     def __init__(self, channels: int, out: int, kernel: int, convolution: Convolution) -> None:
         super().__init__()
         self.conv1, self.conv2 = convolution(channels, out, kernel), convolution(out, out, kernel)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.leaky_relu(self.conv1(F.avg_pool2d(x, 2)), 0.1)
-        return F.leaky_relu(self.conv2(x), 0.1)
+        x = _active(self.conv1(F.avg_pool2d(x, 2)))
+        return _active(self.conv2(x))
 
 
 class _Up(nn.Module):
@@ -59,8 +64,8 @@ class _Up(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        x = F.leaky_relu(self.conv1(x), 0.1)
-        return F.leaky_relu(self.conv2(torch.cat([x, skip], dim=1)), 0.1)
+        x = _active(self.conv1(x))
+        return _active(self.conv2(torch.cat([x, skip], dim=1)))
 
 
 class UNet(nn.Module):
@@ -73,22 +78,22 @@ class UNet(nn.Module):
             self.add_module(f"down{level}", _Down(WIDTHS[level - 1], WIDTHS[level], KERNELS[level], convolution))
             self.add_module(f"up{level}", _Up(WIDTHS[6 - level], WIDTHS[5 - level], convolution))
         self.conv3 = nn.Conv2d(WIDTHS[0], out, 3, 1, 1)
-        self.tiles = 1
-        """Pieces along each side, where memory is short; the result stays the same."""
+        self.pieces = 1
+        """In which it works, where memory is short; the result stays the same."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) -> (B, out, H, W); sides are multiples of MULTIPLE."""
-        return in_tiles(self._whole, [x], self.tiles, RADIUS, MULTIPLE)
+        return in_pieces(self._whole, [x], self.pieces, RADIUS, MULTIPLE)
 
     def _whole(self, x: Tensor) -> Tensor:
-        x = F.leaky_relu(self.conv1(x), 0.1)
-        skips = [F.leaky_relu(self.conv2(x), 0.1)]
+        x = _active(self.conv1(x))
+        skips = [_active(self.conv2(x))]
         for level in range(1, 6):
             skips.append(self._modules[f"down{level}"](skips[-1]))  # type: ignore[misc]
         x = skips.pop()
         for level in range(1, 6):
             x = self._modules[f"up{level}"](x, skips.pop())  # type: ignore[misc]
-        return F.leaky_relu(self.conv3(x), 0.1)
+        return _active(self.conv3(x))
 
 
 def backwarp(image: Tensor, flow: Tensor, by_size: bool = True) -> Tensor:

@@ -187,6 +187,6 @@ class _Scarce:
             self.told += [f"{self._network.name}, {limit:.0%}: {text}" for text in told]
         worst = float(np.max(np.abs(np.array(made) - np.array(self._whole))))
         coarse = any("half the flow scale" in text for text in told)
-        how = "less detail" if coarse else f"{engine._pieces()}x{engine._pieces()} pieces"
+        how = "less detail" if coarse else f"{engine._pieces()} pieces"
         value = {"max": worst, "told": told, "pieces": engine._pieces(), "less detail": coarse}
         return Cell(f"{worst:.1e} ({how}, {len(told)} told)", value, coarse or worst < STEP)

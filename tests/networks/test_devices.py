@@ -161,7 +161,7 @@ def test_an_attempt_gives_its_memory_back_before_the_next(files: Path, monkeypat
         large.append(weakref.ref(taken))
         raise RuntimeError("GET was unable to find an engine to execute this computation")
 
-    def smaller() -> str:
+    def smaller(by: int) -> str:
         assert large[0]() is None
         return "smaller."
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from core.engines import Frame, Settings, create
 from core.networks import dain, pwcnet, rife, sampling, superslomo
 from core.networks.checkpoints import open_checkpoint
-from core.networks.tiling import in_tiles
+from core.networks.tiling import divided, in_pieces
 from scripts.made_weights import LAYOUTS, checkpoint_of, pictures
 
 VECTORS = Path(__file__).with_name("vectors.json")
@@ -91,13 +91,13 @@ def test_out_of_memory_is_met_in_steps(files: Path, monkeypatch: pytest.MonkeyPa
     wanted = 2
     work = engine.prepare(*frames)
     assert np.abs(engine.synthesize(work, 0.5) - expected).max() < 1e-4
-    assert ["2x2 pieces, with the same result" in text for text in told] == [True, False]
-    assert "4x4 pieces" in told[1]
+    assert ["4 pieces, with the same result" in text for text in told] == [True, False]
+    assert "16 pieces" in told[1]
     engine.synthesize(work, 0.25)
     assert len(told) == 2, "what does not fit is tried once"
     wanted = 4
     coarse = engine.synthesize(engine.prepare(*frames), 0.5)
-    assert "8x8 pieces" in told[2]
+    assert "64 pieces" in told[2]
     assert "half the flow scale" in told[3]
     assert coarse.shape == expected.shape
     assert np.abs(coarse - expected).max() > 1e-3
@@ -166,32 +166,32 @@ def test_folding_changes_nothing() -> None:
 
 def test_memory_is_estimated_before_the_first_frame(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = [Frame(index, picture) for index, picture in enumerate(pictures(512, 384))]
-    for free, pieces in ((None, 1), (10**12, 1), (60 * 2**20, 2), (1, 8)):
+    for free, pieces in ((None, 1), (10**12, 1), (105 * 2**20, 4), (1, 64)):
         told: list[str] = []
         engine = create("rife", Settings(str(files / "4.6.pkl"), "cpu", "fp32", tell=told.append))
         monkeypatch.setattr("core.engines.network.free_memory", lambda device, free=free: free)
         engine.prepare(*frames)
-        assert engine._parts[0].tiles == pieces  # type: ignore[attr-defined]
-        assert len(told) == {1: 0, 2: 1, 8: 3}[pieces]
-        if pieces == 2:
+        assert engine._parts[0].pieces == pieces  # type: ignore[attr-defined]
+        assert len(told) == (pieces > 1)
+        if pieces == 4:
             assert told == [
-                "512x384 takes about 0.1 GB on cpu, where 0.1 GB are free: the network works in 2x2 pieces, with the "
+                "512x384 takes about 0.1 GB on cpu, where 0.1 GB are free: the network works in 4 pieces, with the "
                 "same result."
             ]
 
 
 @pytest.mark.parametrize(
-    ("name", "tiles"),
-    [("3.6", 2), ("4.0", 2), ("4.6", 3), ("4.25", 2), ("superslomo", 2), ("superslomo_light", 2), ("dain", 2)],
+    ("name", "pieces"),
+    [("3.6", 4), ("4.0", 2), ("4.6", 8), ("4.25", 4), ("superslomo", 2), ("superslomo_light", 2), ("dain", 4)],
 )
-def test_pieces_give_what_the_whole_gives(files: Path, name: str, tiles: int) -> None:
+def test_pieces_give_what_the_whole_gives(files: Path, name: str, pieces: int) -> None:
     # so large that no piece, with what is around it, is the whole
     engine = create(engine_of(name), Settings(str(files / f"{name}.pkl"), "cpu", "fp32"))
     size = (640, 96) if name.startswith("superslomo") else (256, 128) if name == "dain" else (512, 384)
     frames = [Frame(index, picture) for index, picture in enumerate(pictures(*size))]
     whole = engine.synthesize(engine.prepare(*frames), 0.5)
     for part in engine._parts:  # type: ignore[attr-defined]
-        part.tiles = tiles
+        part.pieces = pieces
     pieces = engine.synthesize(engine.prepare(*frames), 0.5)
     assert np.abs(whole - pieces).max() < 1 / 255
 
@@ -205,10 +205,66 @@ def test_pieces_do_not_see_the_whole() -> None:
         return F.interpolate(average(x), scale_factor=2, mode="nearest")
 
     image = torch.rand(1, 2, 70, 101)
-    made = in_tiles(part, [image], 3, 4, 8, grown=2)
+    made = in_pieces(part, [image], 16, 4, 8)
     assert torch.allclose(made, F.interpolate(average(image), scale_factor=2, mode="nearest"), atol=1e-6)
-    assert len(seen) == 9
+    assert len(seen) > 9
     assert max(height for height, _ in seen) <= 24 + 2 * 8
+
+
+def test_pieces_of_inputs_and_outputs_of_other_sizes() -> None:
+    def part(small: torch.Tensor, large: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool2d(small + F.avg_pool2d(large, 2), 4)
+
+    small, large = torch.rand(1, 1, 24, 40), torch.rand(1, 1, 48, 80)
+    assert torch.equal(in_pieces(part, [small, large], 4, 0, 4), part(small, large))
+
+
+def test_a_cpu_is_left_memory_for_blender(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.engines.network.free_memory", lambda device: 10**12)
+    told: list[str] = []
+    engine = create("superslomo", Settings(str(files / "superslomo.pkl"), "cpu", "fp32", tell=told.append))
+    large = np.zeros((2160, 3840, 3), np.float32)
+    engine.prepare(Frame(0, large), Frame(1, large))
+    assert engine._pieces() > 1  # type: ignore[attr-defined]
+    assert engine.memory(2160, 3840) <= 6 * 2**30  # type: ignore[attr-defined]
+    assert "where 6.0 GB are the most that is taken: the network works in" in told[0]
+
+
+@pytest.mark.parametrize(("part", "size"), [("depth", (64, 576)), ("filters", (64, 1024))])
+def test_large_parts_of_dain_in_pieces(part: str, size: tuple[int, int]) -> None:
+    torch.manual_seed(1)
+    net = dain.DAIN().eval()
+    with torch.inference_mode():
+        if part == "depth":
+            frame = torch.rand(1, 3, *size)
+            whole = net.depthNet(frame)
+            net.depthNet.pieces = 8
+            made = net.depthNet(frame)
+        else:
+            both = torch.rand(1, 6, *size)
+            whole = net._filters(both)
+            made = in_pieces(net._filters, [both], 8, dain.FILTERS_RADIUS, dain.FILTERS_STRIDE)
+    assert float(whole.std()) > 0
+    assert torch.allclose(made, whole, atol=1e-5 * float(whole.abs().max()))
+
+
+def test_dain_reads_pieces_as_it_reads_the_whole() -> None:
+    torch.manual_seed(1)
+    size = (64, 640)
+    image, filters = torch.rand(1, 5, *size), torch.rand(1, 16, *size)
+    flow = 30 * torch.randn(1, 2, *size)
+    flow[..., :100] = 1e-6  # smaller than what is left of a number of hundreds in fp32
+    wanted = dain.filtered(image, flow, filters)
+    for piece in divided(*size, 8, 0):
+        place = piece.alone
+        corner = (place[0].start, place[1].start)
+        reading = dain.Reading.along(flow[(..., *place)], filters[(..., *place)], size, corner)
+        total = torch.zeros_like(wanted[(..., *place)]).flatten(2)
+        for other in divided(*size, 4, 0):
+            index, part = reading.part(other.alone)
+            read = part.of(image[(..., *other.alone)], (other.alone[0].start, other.alone[1].start))
+            total.index_add_(2, index, read[:, :, 0])
+        assert torch.allclose(total.view_as(wanted[(..., *place)]), wanted[(..., *place)], atol=1e-5)
 
 
 def test_alpha_of_dain(files: Path) -> None:
@@ -232,6 +288,16 @@ def test_bfloat16_is_near(files: Path, name: str, most: float) -> None:
     assert 0 < np.abs(exact - near).mean() < most
 
 
+@pytest.mark.parametrize("able", [True, False])
+def test_slow_bfloat16_is_told(able: bool, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: able)
+    told: list[str] = []
+    for precision in ("fp32", "bf16"):
+        create("rife", Settings(str(files / "4.6.pkl"), "cpu", precision, tell=told.append))
+    slow = "precision: this CPU computes bf16 many times slower than fp32: choose auto or fp32."
+    assert told == ([] if able else [slow])
+
+
 def test_made_numbers_are_in_the_range_of_fp16(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.engines.network.precision_of", lambda wanted, device: wanted)
     file = files / "superslomo_light.pkl"
@@ -241,13 +307,15 @@ def test_made_numbers_are_in_the_range_of_fp16(files: Path, monkeypatch: pytest.
 
 def test_positions_of_dain_do_not_depend_on_the_precision(files: Path) -> None:
     frames = [Frame(index, picture) for index, picture in enumerate(pictures())]
-    moments = []
+    moments, kinds = [], []
     for precision in ("fp32", "bf16"):
         engine = create("dain", Settings(str(files / "dain.pkl"), "cpu", precision))
         with torch.inference_mode():
-            moments.append(engine.module.at(engine.prepare_pair(*frames).state, 0.25))  # type: ignore[attr-defined]
+            pair = engine.prepare_pair(*frames).state  # type: ignore[attr-defined]
+            moments.append(engine.module.at(pair, 0.25))  # type: ignore[attr-defined]
+            kinds.append(engine.module.rectify_input(pair, moments[-1]).dtype)  # type: ignore[attr-defined]
     exact, near = moments
-    assert near.rectify_input.dtype == torch.bfloat16, "what is large is in half precision"
+    assert kinds == [torch.float32, torch.bfloat16], "what is large is in half precision"
     for kind in ("projected", "counts", "warped"):
         for one, other in zip(getattr(exact, kind), getattr(near, kind), strict=True):
             assert torch.equal(one, other), kind
