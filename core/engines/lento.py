@@ -128,12 +128,17 @@ def composed_on_cpu(a: Pixels, b: Pixels, moment: Moment) -> Pixels:
         return cv2.resize(plane, size).reshape(size[1], size[0], -1)[:height, :width]
 
     position = grid(height, width)
-    moved = []
-    for image, flow in ((a, moment.flows[:, :2]), (b, moment.flows[:, 2:])):
-        where = cv2.add(position, full(2 * flow))
-        moved.append(warped(image, where))
-    share, still = (np.ascontiguousarray(full(part)[..., 0]) for part in (moment.first, moment.still))
-    mixed = cv2.blendLinear(moved[0], moved[1], share, 1 - share)
+    forth, share, still = (
+        np.ascontiguousarray(full(part)[..., 0]) for part in (moment.forth, moment.first, moment.still)
+    )
+    ends = []
+    for image, side in ((a, 0), (b, 2)):
+        one, other = (
+            warped(image, cv2.add(position, full(2 * moment.flows[:, told + side : told + side + 2])))
+            for told in (0, 4)
+        )
+        ends.append(cv2.blendLinear(one, other, forth, 1 - forth))
+    mixed = cv2.blendLinear(ends[0], ends[1], share, 1 - share)
     mixed[..., :3] += full(moment.lacking)
     t = float(moment.t)
     return cv2.blendLinear(mixed, cv2.addWeighted(a, 1 - t, b, t, 0.0), 1 - still, still)

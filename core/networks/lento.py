@@ -3,8 +3,9 @@
 
 Once per pair: features of both frames, motion in both directions and how far it can be trusted (`lento_motion.py`).
 Per timestep: both motions splatted there with that trust as weight (Niklaus and Liu, "Softmax Splatting", CVPR 2020),
-features and frames brought there by it, and a U-Net that mends the motion towards either frame and says which of them
-is seen and what both lack (Huang et al., "RIFE", ECCV 2022, figure 3).
+features and frames brought there by their mean, and a U-Net that mends the motion towards either frame and says which
+of them is seen and what both lack (Huang et al., "RIFE", ECCV 2022, figure 3). The frames are read along both motions,
+since each is wrong elsewhere.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ UNSEEN = 0.02
 """Weight that a frame keeps where nothing of it arrives."""
 AROUND = 11
 """Pixels at half the size over which it is judged whether a motion explains the frames."""
-MOVES = 2.0
-"""How much more motion is believed than that nothing moves."""
+MOVES = 1.5
+"""How much more each of both motions is believed than that nothing moves."""
 NEITHER = 40.0
 """How much it is believed that neither is so: what appears out of nothing is faded in, not put together of pieces."""
 AGREED = 0.02
@@ -93,7 +94,10 @@ class Moment:
     """How the frame at a timestep is to be made, at half resolution, in fp32."""
 
     flows: Tensor
-    """(B, 4, h, w): from the timestep's pixels to where they are in the first and in the last frame, in pixels."""
+    """(B, 8, h, w): from the timestep's pixels to where they are in the first and in the last frame, in pixels; by the
+    motion that the first frame's pixels have, then by that of the last one's."""
+    forth: Tensor
+    """(B, 1, h, w): share of the first of these motions."""
     first: Tensor
     """(B, 1, h, w): share of the first frame."""
     lacking: Tensor
@@ -102,8 +106,8 @@ class Moment:
     """(B, 1, h, w): share of a cross-fade, for what no motion explains: fog, flicker, noise."""
     t: Tensor
     """(B, 1, 1, 1)"""
-    plain: Tensor
-    """(B, 4, h, w): the flows before they were mended."""
+    change: Tensor
+    """(B, 4, h, w): by how much the synthesis mended either motion."""
 
 
 class Synthesis(nn.Module):
@@ -159,9 +163,8 @@ class LentoNet(nn.Module):
 
     def at(self, state: State, t: Tensor) -> Moment:
         """How to make the frame at the times `t` (B, 1, 1, 1); B may be larger than 1 for a pair alone."""
-        motion, share, arrived = self.moved(state, t)
-        quarter = torch.cat([-t * motion, (1 - t) * motion])
-        half = resized(quarter, 2) * 2
+        motion, told, share, arrived = self.moved(state, t)
+        quarter, half = _flows(motion, t), resized(_flows(motion, t), 2) * 2
         first, last = warp(_each(state.small, t), half).chunk(2)
         contexts = torch.cat(warp(_each(state.context, t), quarter).chunk(2), dim=1)
         share, arrived = resized(share, 2), resized(arrived, 2)
@@ -172,13 +175,22 @@ class LentoNet(nn.Module):
         weights = (1 - t) * (arrived[:, :1] + UNSEEN), t * (arrived[:, 1:] + UNSEEN)
         mask = torch.sigmoid(torch.log(weights[0] / weights[1]) + made[:, 4:5])
         gap = difference.abs().mean(1, keepdim=True)
-        still = (state.unmoved + NEITHER) / (state.unmoved + NEITHER + MOVES * _likely(difference))
-        return Moment(plain + made[:, :4], mask, made[:, 5:] * (gap / (gap + AGREED)), still, t, plain)
+        flows, believed = [], []
+        for one in told:
+            half = resized(_flows(one, t), 2) * 2
+            first, last = warp(_each(state.small, t), half).chunk(2)
+            flows.append(torch.cat(half.chunk(2), dim=1) + made[:, :4])
+            believed.append(_likely(last - first))
+        moves, stays = believed[0] + believed[1], state.unmoved + NEITHER
+        still = stays / (stays + MOVES * moves)
+        lacking = made[:, 5:] * (gap / (gap + AGREED))
+        return Moment(torch.cat(flows, dim=1), believed[0] / moves, mask, lacking, still, t, made[:, :4])
 
-    def moved(self, state: State, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def moved(self, state: State, t: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor, Tensor]:
         """Motion at a timestep, from the first frame to the last one, over the whole interval, at a quarter.
 
-        (B, 2, h, w), the first frame's share in it (B, 1, h, w), and how much of either arrived (B, 2, h, w).
+        (B, 2, h, w), the same as either frame's pixels have it, the first frame's share in it (B, 1, h, w), and how
+        much of either arrived (B, 2, h, w).
         """
         sums = []
         for flow, weight, time in zip(state.motion.chunk(2), state.trust.chunk(2), (t, 1 - t), strict=True):
@@ -187,8 +199,14 @@ class LentoNet(nn.Module):
         there, back = sums
         weight = there[:, 2:3] + back[:, 2:3]
         motion = filled(there[:, :2] - back[:, :2], weight)
+        told = filled(there[:, :2], there[:, 2:3]), filled(-back[:, :2], back[:, 2:3])
         share = (there[:, 2:3] + FILL) / (weight + 2 * FILL)
-        return motion, share, torch.cat([there[:, 3:], back[:, 3:]], dim=1).clamp(max=1)
+        return motion, told, share, torch.cat([there[:, 3:], back[:, 3:]], dim=1).clamp(max=1)
+
+
+def _flows(motion: Tensor, t: Tensor) -> Tensor:
+    """From the pixels at `t` to the first frame, and to the last one, (2B, 2, h, w)."""
+    return torch.cat([-t * motion, (1 - t) * motion])
 
 
 def _likely(difference: Tensor) -> Tensor:
@@ -212,9 +230,9 @@ def read(image: Tensor, flow: Tensor) -> Tensor:
 
 def at_full_size(moment: Moment, size: tuple[int, int]) -> Moment:
     """The same for pictures of `size` (height, width), from whose padded half it was made."""
-    parts = (moment.flows * 2, moment.first, moment.lacking, moment.still)
-    flows, first, lacking, still = (resized(part, 2)[..., : size[0], : size[1]] for part in parts)
-    return Moment(flows, first, lacking, still, moment.t, moment.plain)
+    parts = (moment.flows * 2, moment.forth, moment.first, moment.lacking, moment.still)
+    flows, forth, first, lacking, still = (resized(part, 2)[..., : size[0], : size[1]] for part in parts)
+    return Moment(flows, forth, first, lacking, still, moment.t, moment.change)
 
 
 def composed(images: tuple[Tensor, Tensor], moment: Moment) -> tuple[Tensor, Tensor, Tensor]:
@@ -222,7 +240,11 @@ def composed(images: tuple[Tensor, Tensor], moment: Moment) -> tuple[Tensor, Ten
 
     What both lack is added to the first three channels.
     """
-    first, last = read(images[0], moment.flows[:, :2]), read(images[1], moment.flows[:, 2:])
+    one, other = moment.flows.chunk(2, dim=1)
+    first, last = (
+        torch.lerp(read(image, other[:, side]), read(image, one[:, side]), moment.forth)
+        for image, side in zip(images, (slice(0, 2), slice(2, 4)), strict=True)
+    )
     mixed = last + moment.first * (first - last)
     moved = mixed + F.pad(moment.lacking, (0, 0, 0, 0, 0, mixed.shape[1] - 3))
     faded = images[0] + moment.t * (images[1] - images[0])

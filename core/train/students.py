@@ -40,7 +40,7 @@ def _lento(network: nn.Module, batch: Batch) -> Made:
     full = at_full_size(moment, (batch.middle.shape[-2], batch.middle.shape[-1]))
     frame, first, last = composed((batch.first, batch.last), full)
     shares = torch.cat([full.first, 1 - full.first], dim=1)
-    return Made(frame, (first, last), shares, full.flows, moment.flows - moment.plain, state.levels)
+    return Made(frame, (first, last), shares, full.flows.unflatten(1, (2, 4)).mean(1), moment.change, state.levels)
 
 
 def _super_slomo(network: nn.Module, batch: Batch) -> Made:

@@ -79,6 +79,20 @@ def test_motion_that_fits_better_is_taken() -> None:
     assert float((wrong.motion + right)[inner].abs().mean()) > 1, "what fits worse is not taken"
 
 
+def test_of_both_motions_the_one_that_explains_the_frames_is_believed() -> None:
+    first = F.interpolate(torch.rand(1, 3, 20, 30), scale_factor=6.0, mode="bicubic")
+    last = first.roll((8, -16), (-2, -1))
+    right = torch.tensor([[-4.0, 2.0], [4.0, -2.0]]).view(2, 2, 1, 1).expand(2, 2, 30, 45)
+    with torch.inference_mode():
+        net = network()
+        state = net.prepare(first, last, right)
+        for index, wanted in ((1, 1.0), (0, 0.0)):
+            state.motion = right.clone()
+            state.motion[index] *= -1
+            inner = net.at(state, HALF).forth[..., 15:-15, 20:-20]
+            assert abs(float(inner.median()) - wanted) < 0.02
+
+
 def test_it_is_its_own_mirror_in_time() -> None:
     first, last = F.avg_pool2d(torch.rand(2, 3, 140, 180), 3, 1, 1).split(1)
     with torch.inference_mode():
@@ -86,7 +100,9 @@ def test_it_is_its_own_mirror_in_time() -> None:
         there = net.at(net.prepare(first, last), torch.full((1, 1, 1, 1), 0.3))
         back = net.at(net.prepare(last, first), torch.full((1, 1, 1, 1), 0.7))
     assert torch.allclose(there.first, 1 - back.first, atol=1e-4), "untrained, its synthesis changes nothing"
-    assert torch.allclose(there.flows, back.flows.roll(2, 1), atol=1e-3)
+    mirrored = back.flows.unflatten(1, (2, 2, 2)).flip(1, 2).flatten(1, 3)
+    assert torch.allclose(there.flows, mirrored, atol=1e-3)
+    assert torch.allclose(there.forth, 1 - back.forth, atol=1e-3)
 
 
 def test_several_times_of_a_pair_at_once() -> None:
@@ -99,7 +115,7 @@ def test_several_times_of_a_pair_at_once() -> None:
         together = net.at(state, times)
         for index in range(3):
             alone = net.at(state, times[index : index + 1])
-            for name in ("flows", "first", "lacking"):
+            for name in ("flows", "forth", "first", "lacking", "still"):
                 assert torch.allclose(getattr(together, name)[index : index + 1], getattr(alone, name), atol=1e-4)
 
 
@@ -115,13 +131,14 @@ def test_half_precision_on_any_size() -> None:
 
 
 def test_a_frame_is_what_the_moment_says() -> None:
-    """By whole pixels, with the share of each, what both lack added to the colours alone, and a cross-fade's share."""
+    """By whole pixels, along both motions, with the share of each, what both lack, and a cross-fade's share."""
     first, last = torch.rand(2, 1, 4, 8, 10).unbind()
-    flows = torch.tensor([-2.0, 1.0, 3.0, 0.0]).view(1, 4, 1, 1).expand(1, 4, 8, 10)
+    flows = torch.tensor([-2.0, 1.0, 3.0, 0.0, -1.0, 0.0, 2.0, 2.0]).view(1, 8, 1, 1).expand(1, 8, 8, 10)
     share, lacking = torch.full((1, 1, 8, 10), 0.25), torch.full((1, 3, 8, 10), 0.1)
-    made, one, other = composed((first, last), Moment(flows, share, lacking, share * 0.8, HALF * 0.6, flows))
-    assert torch.allclose(one, warp(first, flows[:, :2]), atol=1e-5)
-    assert torch.allclose(other, warp(last, flows[:, 2:]), atol=1e-5)
+    moment = Moment(flows, share * 2.4, share, lacking, share * 0.8, HALF * 0.6, flows[:, :4])
+    made, one, other = composed((first, last), moment)
+    assert torch.allclose(one, 0.6 * warp(first, flows[:, :2]) + 0.4 * warp(first, flows[:, 4:6]), atol=1e-5)
+    assert torch.allclose(other, 0.6 * warp(last, flows[:, 2:4]) + 0.4 * warp(last, flows[:, 6:]), atol=1e-5)
     moved = 0.25 * one + 0.75 * other
     moved[:, :3] += 0.1
     assert torch.allclose(made, 0.8 * moved + 0.2 * (0.7 * first + 0.3 * last), atol=1e-6)
