@@ -209,13 +209,12 @@ class NetworkEngine:
         limit, why = free, "are free"
         if self._device.type == "cpu" and (free is None or free > MOST_ON_CPU):
             limit, why = MOST_ON_CPU, "are the most that is taken"
+        if limit is None:
+            return
         needed, less = self.memory(height, width), ""
-        while limit is not None and self.memory(height, width) > limit:
-            smaller = self._smaller_pieces(2)
-            if not smaller:
-                break
+        while self.memory(height, width) > limit and (smaller := self._smaller_pieces(2)):
             less = smaller
-        if less and limit is not None:
+        if less:
             self.settings.tell(
                 f"{width}x{height} takes about {needed / 2**30:.1f} GB on {self.device}, where {limit / 2**30:.1f} GB "
                 f"{why}: {less}"

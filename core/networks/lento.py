@@ -164,11 +164,11 @@ class LentoNet(nn.Module):
     def at(self, state: State, t: Tensor) -> Moment:
         """How to make the frame at the times `t` (B, 1, 1, 1); B may be larger than 1 for a pair alone."""
         motion, told, share, arrived = self.moved(state, t)
-        quarter, half = _flows(motion, t), resized(_flows(motion, t), 2) * 2
-        first, last = warp(_each(state.small, t), half).chunk(2)
-        contexts = torch.cat(warp(_each(state.context, t), quarter).chunk(2), dim=1)
+        small = _each(state.small, t)
+        plain, first, last = _read_along(small, motion, t)
+        contexts = torch.cat(warp(_each(state.context, t), _flows(motion, t)).chunk(2), dim=1)
         share, arrived = resized(share, 2), resized(arrived, 2)
-        difference, plain = last - first, torch.cat(half.chunk(2), dim=1)
+        difference = last - first
         parts = [first - 0.5, DIFFERENCE_SCALE * difference, MOTION_SCALE * plain, share, arrived]
         seen = torch.cat([part.expand(len(t), -1, -1, -1) for part in parts], dim=1)
         made = self.synthesis(seen.to(contexts.dtype), contexts)
@@ -177,9 +177,8 @@ class LentoNet(nn.Module):
         gap = difference.abs().mean(1, keepdim=True)
         flows, believed = [], []
         for one in told:
-            half = resized(_flows(one, t), 2) * 2
-            first, last = warp(_each(state.small, t), half).chunk(2)
-            flows.append(torch.cat(half.chunk(2), dim=1) + made[:, :4])
+            plain, first, last = _read_along(small, one, t)
+            flows.append(plain + made[:, :4])
             believed.append(_likely(last - first))
         moves, stays = believed[0] + believed[1], state.unmoved + NEITHER
         still = stays / (stays + MOVES * moves)
@@ -207,6 +206,13 @@ class LentoNet(nn.Module):
 def _flows(motion: Tensor, t: Tensor) -> Tensor:
     """From the pixels at `t` to the first frame, and to the last one, (2B, 2, h, w)."""
     return torch.cat([-t * motion, (1 - t) * motion])
+
+
+def _read_along(small: Tensor, motion: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of motion at a quarter: the flows at half the size (B, 4, h, w), and both frames, half as large, along them."""
+    half = resized(_flows(motion, t), 2) * 2
+    first, last = warp(small, half).chunk(2)
+    return torch.cat(half.chunk(2), dim=1), first, last
 
 
 def _likely(difference: Tensor) -> Tensor:
