@@ -255,13 +255,17 @@ print("WORKER", worker._process.pid, flush=True)
 def test_tasks_run_beside_the_user(tmp_path: Path) -> None:
     """Nothing waits: what the worker says is taken in by looks at it."""
     record = '{"kind": "done", "code": 0, "result": "/x"}'
-    command = [sys.executable, "-c", f"import time; time.sleep(0.5); print('{record}', flush=True)"]
-    began = time.monotonic()
-    task = tasks.start("model", "Importing x", command, tmp_path / "log", {})
-    assert time.monotonic() - began < 0.4
+    go_on = tmp_path / "go on"
+    program = (
+        "import pathlib, sys, time\n"
+        "while not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.01)\n"
+        f"print('{record}', flush=True)"
+    )
+    task = tasks.start("model", "Importing x", [sys.executable, "-c", program, str(go_on)], tmp_path / "log", {})
     assert tasks.update() == (False, False)
     with pytest.raises(Exception, match="Importing x goes on"):
-        tasks.start("model", "Another", command, tmp_path / "log", {})
+        tasks.start("model", "Another", [sys.executable, "-c", ""], tmp_path / "log", {})
+    go_on.touch()
     until = time.monotonic() + 10
     while "model" in tasks.running and time.monotonic() < until:
         tasks.update()
