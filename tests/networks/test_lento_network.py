@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from core.networks import lento_motion
 from core.networks.lento import LentoNet, Moment, at_full_size, composed, filled, splat
@@ -18,6 +19,32 @@ HALF = torch.full((1, 1, 1, 1), 0.5)
 def network() -> LentoNet:
     torch.manual_seed(0)
     return LentoNet().eval()
+
+
+class Whole(nn.Module):
+    """Two frames, motion and a timestep in, the frame out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = network()
+
+    def forward(self, first: Tensor, last: Tensor, known: Tensor, t: Tensor) -> Tensor:
+        moment = self.net.at(self.net.prepare(first, last, known), t)
+        size = first.shape[-2], first.shape[-1]
+        return composed((first, last), at_full_size(moment, size))[0]
+
+
+def test_compilers_and_export_take_all_of_it() -> None:
+    """In one graph, that is without a look at what a card has computed: so CUDA graphs can take it, too."""
+    whole = Whole()
+    first, last = torch.rand(2, 1, 3, 70, 101).unbind()
+    inputs = first, last, torch.zeros(2, 2, 18, 26), 0.6 * HALF
+    with torch.no_grad():
+        made = whole(*inputs)
+        exported = torch.export.export(whole, inputs).module()(*inputs)
+        traced = torch.compile(whole, fullgraph=True, backend="eager")(*inputs)
+    assert torch.equal(exported, made)
+    assert torch.equal(traced, made)
 
 
 def test_splat_of_whole_pixels_moves_pixels() -> None:
