@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .lento_motion import FEATURES, MOTION_SCALE, SHRINK, SLOPE, Mended, Motion, convolution, doubled, whole
-from .sampling import positions, resized, summed, warp
+from .sampling import averaged, positions, resized, summed, warp
 
 CONTEXT = 24
 """Channels of a frame's features that the synthesis sees."""
@@ -155,9 +155,9 @@ class LentoNet(nn.Module):
         `known`: see Motion.
         """
         frames = whole(torch.cat([first, last]), SHRINK)
-        features, motion, trust, levels = self.motion(frames, known)
-        weight = torch.exp(trust.clamp(-MOST_TRUST, MOST_TRUST))
         small = F.avg_pool2d(frames, 2)
+        features, motion, trust, levels = self.motion(frames, small, known)
+        weight = torch.exp(trust.clamp(-MOST_TRUST, MOST_TRUST))
         one, other = small.chunk(2)
         return State(small, self.context(features), motion, weight, _likely(other - one), levels)
 
@@ -218,7 +218,7 @@ def _read_along(small: Tensor, motion: Tensor, t: Tensor) -> tuple[Tensor, Tenso
 def _likely(difference: Tensor) -> Tensor:
     """How far it is to be believed that two pictures with this difference (B, 3, h, w) show the same."""
     grey = difference.abs().mean(1, keepdim=True)
-    return 1 / (F.avg_pool2d(grey, AROUND, 1, AROUND // 2, count_include_pad=False) ** 2 + 1e-5)
+    return 1 / (averaged(grey, AROUND) ** 2 + 1e-5)
 
 
 def _each(pair: Tensor, t: Tensor) -> Tensor:

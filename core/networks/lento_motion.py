@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .sampling import resized, warp
+from .sampling import averaged, resized, warp
 
 FEATURES, MATCHED = 40, 16
 """Channels of a frame at a quarter of its size: in all, and those that are compared."""
@@ -61,12 +61,15 @@ def correlation(one: Tensor, other: Tensor, reach: int = REACH) -> Tensor:
 
 
 def _one_by_one(one: Tensor, other: Tensor, reach: int) -> Tensor:
-    """With no more products than there have to be."""
+    """With no more products than there have to be, a channel at a time: a processor reads planes in their order."""
     height, width = one.shape[-2:]
-    wide = F.pad(other, (reach,) * 4)
-    steps = [(y, x) for y in range(2 * reach + 1) for x in range(2 * reach + 1)]
-    near = ((one * wide[..., y : y + height, x : x + width]).mean(1, keepdim=True) for y, x in steps)
-    return torch.cat(list(near), dim=1)
+    exact = torch.promote_types(one.dtype, torch.float32)
+    here, wide = (image.to(exact).contiguous() for image in (one, F.pad(other, (reach,) * 4)))
+    near = wide.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, side, side, h, w)
+    total = here[:, 0, None, None] * near[:, 0]
+    for channel in range(1, one.shape[1]):
+        total.addcmul_(here[:, channel, None, None], near[:, channel])
+    return (total / one.shape[1]).flatten(1, 2).to(one.dtype)
 
 
 def _by_runs(one: Tensor, other: Tensor, reach: int) -> Tensor:
@@ -138,8 +141,12 @@ class Motion(nn.Module):
         super().__init__()
         self.encode, self.refine = Encoder(), Refinement()
 
-    def forward(self, frames: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-        """Frames (2B, 3, H, W) in 0..1, all first ones before all last ones; sides are multiples of 4.
+    def forward(
+        self, frames: Tensor, small: Tensor, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+        """Frames (2B, 3, H, W) in 0..1, all first ones before all last ones, and the same at half the size.
+
+        Sides are multiples of 4.
 
         `known` (2B, 2, H/4, W/4) is a motion that something else found, in pixels of that size: wherever the frames are
         more alike along it, the finest level begins with it instead of the pyramid's, and it stays as it is instead of
@@ -148,9 +155,10 @@ class Motion(nn.Module):
         Returns the features (2B, FEATURES, H/4, W/4), the motion (2B, 2, H/4, W/4) in pixels of that size, the
         logarithm of its trust (2B, 1, H/4, W/4), and what every level found, from coarse to fine.
         """
-        pictures = [frames]
+        pictures, smaller = [frames], small
         for _ in range(levels_of(*frames.shape[-2:]) - 1):
-            pictures.append(F.avg_pool2d(whole(pictures[-1], 2 * SHRINK), 2))
+            pictures.append(whole(smaller, SHRINK))
+            smaller = F.avg_pool2d(pictures[-1], 2)
         motions: list[Tensor] = []
         features = hidden = trust = None
         for picture in reversed(pictures):
@@ -165,7 +173,7 @@ class Motion(nn.Module):
                 flow = (resized(motions[-1], 2) * 2)[..., :height, :width]
                 trust, hidden = (resized(one, 2)[..., :height, :width] for one in (trust, hidden))
             if known is not None and picture is frames:
-                flow = _nearer(frames, SHRINK, flow, known)
+                flow = _nearer(F.avg_pool2d(small, 2), flow, known)
             # the other frame's, along the motion: its features, and its own motion, which ought to lead back
             others = torch.cat([features.float(), flow], dim=1).roll(count // 2, 0)
             there, back = warp(others, flow).split([FEATURES, 2], dim=1)
@@ -175,18 +183,17 @@ class Motion(nn.Module):
             trust = step[:, 2:]
         assert features is not None
         assert trust is not None
-        motion = motions[-1] if known is None else _nearer(frames, SHRINK // 2, motions[-1], known)
+        motion = motions[-1] if known is None else _nearer(small, motions[-1], known)
         return features, motion, trust, motions
 
 
-def _nearer(frames: Tensor, shrink: int, one: Tensor, other: Tensor) -> Tensor:
-    """Of two motions, at every pixel the one along which the frames, so much smaller, are more alike around it."""
-    here, finer = F.avg_pool2d(frames, shrink), SHRINK // shrink
-    there = here.roll(len(frames) // 2, 0)
+def _nearer(frames: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """Of two motions, at every pixel the one along which the frames, as large or larger, are more alike around it."""
+    there, finer = frames.roll(len(frames) // 2, 0), frames.shape[-1] // one.shape[-1]
 
     def gap(flow: Tensor) -> Tensor:
-        difference = (warp(there, resized(flow, finer) * finer) - here).abs().mean(1, keepdim=True)
-        around = F.avg_pool2d(difference, WINDOW, 1, WINDOW // 2, count_include_pad=False)
+        difference = (warp(there, resized(flow, finer) * finer) - frames).abs().mean(1, keepdim=True)
+        around = averaged(difference, WINDOW)
         return F.avg_pool2d(around, finer) if finer > 1 else around
 
     return torch.where(gap(one) < gap(other), one, other)

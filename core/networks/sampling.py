@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Backward warps, resizing, sums by place. Grids are always fp32: in half precision they are off by pixels."""
+"""Backward warps, resizing, means around pixels, sums by place.
+
+Grids are always fp32: in half precision they are off by pixels.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,13 @@ def resized(image: Tensor, factor: float) -> Tensor:
     if factor == 1:
         return image
     return F.interpolate(image, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def averaged(image: Tensor, side: int) -> Tensor:
+    """Means over `side` x `side` pixels (an odd number) around every pixel, of those that the image has."""
+    reach = side // 2
+    rows = F.avg_pool2d(image, (side, 1), 1, (reach, 0), count_include_pad=False)
+    return F.avg_pool2d(rows, (1, side), 1, (0, reach), count_include_pad=False)
 
 
 def summed(values: Tensor, index: Tensor, size: int) -> Tensor:
