@@ -57,11 +57,15 @@ def doubled(x: Tensor, like: Tensor) -> Tensor:
 
 def correlation(one: Tensor, other: Tensor, reach: int = REACH) -> Tensor:
     """Mean products of features (B, C, h, w) with those up to `reach` pixels away: (B, (2 reach + 1)^2, h, w)."""
-    return (_one_by_one if one.device.type == "cpu" else _by_runs)(one, other, reach)
+    plain = one.device.type == "cpu" and not (torch.is_grad_enabled() and (one.requires_grad or other.requires_grad))
+    return (_one_by_one if plain else _by_runs)(one, other, reach)
 
 
 def _one_by_one(one: Tensor, other: Tensor, reach: int) -> Tensor:
-    """With no more products than there have to be, a channel at a time: a processor reads planes in their order."""
+    """With no more products than there have to be, a channel at a time: a processor reads planes in their order.
+
+    Gradients of it take long: each would be as large as all windows, once a channel.
+    """
     height, width = one.shape[-2:]
     exact = torch.promote_types(one.dtype, torch.float32)
     here, wide = (image.to(exact).contiguous() for image in (one, F.pad(other, (reach,) * 4)))
