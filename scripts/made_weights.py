@@ -8,6 +8,7 @@ What they make are no good pictures; the authors' files are not ours to ship.
 
 from __future__ import annotations
 
+import datetime
 import sys
 
 import numpy as np
@@ -69,7 +70,9 @@ def checkpoint_of(name: str) -> dict[str, object]:
         return {
             "state_dictFC": parameters(net.flowComp, flow_gain),
             "state_dictAT": parameters(net.ArbTimeFlowIntrp, time_gain),
+            "Detail": "made by a rule",
             "epoch": 3,
+            "timestamp": datetime.datetime(2018, 12, 31, 12),
         }
     gains = {"depthNet": 1.4, "flownets": 1.3, "ctxNet": 1.2, "rectifyNet": 0.75, "initScale": 1.25}
     whole = dain.DAIN().state_dict()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -71,7 +71,7 @@ class Layout:
     @property
     def family(self) -> str:
         """The versions that share this network."""
-        return FAMILIES.get((self.widths, self.encoder, self.features, self.kind), "unknown 4.x")
+        return FAMILIES.get((self.widths, self.encoder, self.features, self.kind), UNKNOWN)
 
     def channels(self, block: int) -> int:
         """Input channels of a block, its flow included."""
@@ -96,12 +96,27 @@ FAMILIES: dict[tuple[tuple[int, ...], tuple[int, ...], int, str], str] = {
     ((384, 256, 192, 128, 64), (16, 4), 8, "4.6"): "4.25 heavy",
     ((192, 128, 96, 64, 32), (16, 16), 8, "4.6"): "4.26 heavy",
 }
+UNKNOWN = "of an unknown version 4.x"
+VERSIONS = "3.6 to 3.8, 4.0, 4.1 and 4.6 to 4.26, with the lite and heavy ones from 4.15 on"
 TRAINING_ONLY = ("block_tea.", "teacher.", "caltime.", "contextnet.", "unet.")
 """Beginnings of names that official files may hold and inference does not use."""
 
 
 def layout_of(shapes: Mapping[str, tuple[int, ...]]) -> Layout | None:
-    """The Layout of a checkpoint with these names and shapes; None where it is no IFNet."""
+    """The Layout of a checkpoint with these names and shapes; None where it is no IFNet.
+
+    One that lacks the last blocks of a known one is taken for that: it is a file of which a part is missing.
+    """
+    found = _as_found(shapes)
+    if found is None or found.family != UNKNOWN:
+        return found
+    for widths, *rest in FAMILIES:
+        if widths[: len(found.widths)] == found.widths and rest == [found.encoder, found.features, found.kind]:
+            return replace(found, widths=widths)
+    return found
+
+
+def _as_found(shapes: Mapping[str, tuple[int, ...]]) -> Layout | None:
     numbers = sorted({int(match[1]) for name in shapes if (match := re.match(r"block(\d+)\.", name))})
     if numbers != list(range(len(numbers))) or not 3 <= len(numbers) <= 5:
         return None

@@ -177,7 +177,7 @@ class Trainer:
     def load(self, path: Path) -> None:
         """Go on from a checkpoint that `save` wrote, or begin with the weights of a shipped file."""
         if path.suffix == ".safetensors":
-            from ..networks.checkpoints import read
+            from ..networks.files import read
 
             tensors = read(path)
             self.network.load_state_dict(tensors)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import pickle
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from safetensors.torch import save_file
 from core.engines import Settings, create
 from core.messages import InputError
 from core.networks.checkpoints import open_checkpoint
-from scripts.made_weights import checkpoint_of
+from core.networks.rife import IFNet, Layout
+from scripts.made_weights import checkpoint_of, parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,8 +45,10 @@ def refused(path: Path, sentence: str) -> str:
     [
         (b"", "it is empty"),
         (b"<!DOCTYPE html><html>Quota exceeded</html>", "it is a web page, as a failed download leaves one"),
+        (b"\xef\xbb\xbf\n<!-- saved from --><html>", "it is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "it is a Git LFS pointer"),
         (b"these are the weights you look for\n", "it is a text file"),
+        (b"Please download this file.\n", "it is a text file"),
         (b"\x00\x01\x02\x03" * 40, "its beginning is that of none"),
         (b"PK\x03\x04" + b"x" * 400, "is damaged or not complete"),
         (b"\x80\x02" + b"x" * 400, "is damaged or not complete|wants to run code"),
@@ -87,8 +92,84 @@ def test_a_pickle_that_wants_to_run_code_does_not(
         torch.save({"a": torch.zeros(1), "b": Evil()}, path)
     else:
         path.write_bytes(pickle.dumps({"b": Evil()}))
-    refused(path, "wants to run code when it is opened, which is refused")
+    text = refused(path, r"wants to run code when it is opened \(.+\), which is refused. Get the file that holds only")
+    assert ("system" in text) == zipped
     assert not (tmp_path / "harmed").exists()
+
+
+def test_archives_and_programs(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "RIFE.zip", "w") as archive:
+        archive.writestr("train_log/IFNet_HDv3.py", "import torch")
+        archive.writestr("train_log/flownet.pkl", b"\x80")
+    refused(tmp_path / "RIFE.zip", "it is an archive. Unpack it and choose train_log/flownet.pkl in it")
+    with zipfile.ZipFile(tmp_path / "script.pt", "w") as archive:
+        for name in ("data.pkl", "code/__torch__.py", "constants.pkl", "version"):
+            archive.writestr(f"script/{name}", b"")
+    refused(tmp_path / "script.pt", "it is a program .TorchScript., which is not run")
+
+
+def test_what_authors_save_beside_the_tensors_is_read(tmp_path: Path) -> None:
+    """Super SloMo's training code saves the time of day."""
+    made = checkpoint_of("superslomo_light")
+    assert isinstance(made["timestamp"], datetime.datetime)
+    torch.save(made, tmp_path / "SuperSloMo.ckpt", _use_new_zipfile_serialization=False)
+    assert open_checkpoint(tmp_path / "SuperSloMo.ckpt").network == "superslomo_light"
+
+
+def test_parts_in_wrappers_of_their_own(tmp_path: Path) -> None:
+    made = checkpoint_of("superslomo_light")
+    expected = open_checkpoint(saved(made, tmp_path / "plain.ckpt")).load().state_dict()
+    flow, time = made["state_dictFC"], made["state_dictAT"]
+    assert isinstance(flow, dict)
+    assert isinstance(time, dict)
+    parallel = {f"module.{name}": tensor for name, tensor in flow.items()}
+    for parts in (
+        {"state_dictFC": parallel, "state_dictAT": {"state_dict": time}},
+        {"checkpoint": {"state_dictFC": flow, "state_dictAT": time}},
+    ):
+        found = open_checkpoint(saved(parts, tmp_path / "nested.ckpt")).load().state_dict()
+        assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    refused(saved({"state_dictFC": 3, "state_dictAT": time}, tmp_path / "half.ckpt"), "seems to be|another network")
+    endless: dict[str, Any] = {"a": torch.zeros(1)}
+    endless["model"] = endless
+    refused(saved(endless, tmp_path / "endless.ckpt"), "another network")
+
+
+def saved(content: Any, path: Path) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def test_numbers_that_are_none_and_other_forms(rife: Path, tmp_path: Path) -> None:
+    state = torch.load(rife, weights_only=True)
+    name = "module.block1.conv0.0.0.weight"
+    broken = saved(state | {name: torch.full_like(state[name], torch.nan)}, tmp_path / "nan.pkl")
+    refused(broken, "is damaged: block1.conv0.0.0.weight holds what is no number")
+    sparse = saved(state | {name: state[name].to_sparse()}, tmp_path / "sparse.pkl")
+    refused(sparse, "holds block1.conv0.0.0.weight sparse or quantised")
+
+
+@pytest.mark.parametrize(("version", "last"), [("4.6", 3), ("4.25", 4)])
+def test_last_block_that_is_missing_is_named(version: str, last: int, tmp_path: Path) -> None:
+    state = {name: one for name, one in checkpoint_of(version).items() if f"block{last}." not in name}
+    text = refused(saved(state, tmp_path / "cut.pkl"), f"seems to be RIFE {version}.*missing.*block{last}.conv0")
+    assert "or another version: 3.6 to 3.8, 4.0" in text
+
+
+def test_unknown_version_is_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    state = parameters(IFNet(Layout("4.6", (40, 32, 24, 16))), 0.85)
+    create("rife", Settings(str(saved(state, tmp_path / "new.pkl")), "cpu", tell=told.append))
+    assert len(told) == 1
+    assert "is RIFE of an unknown version 4.x: look at the frames" in told[0]
+
+
+@pytest.mark.parametrize("name", ["4.6", "superslomo_light", "dain"])
+def test_what_a_frame_costs_is_counted(name: str, tmp_path: Path) -> None:
+    """By hand for DAIN, most of which is the rectification: 437 x 128 x 49 and six times 128 x 128 x 9 a pixel."""
+    counted = open_checkpoint(saved(checkpoint_of(name), tmp_path / "made.pkl")).multiply_adds()[1]
+    least = {"4.6": 80e9, "superslomo_light": 70e9, "dain": 1920 * 1088 * (437 * 128 * 49 + 6 * 128 * 128 * 9)}
+    assert least[name] < counted < 1.2 * least[name]
 
 
 def test_checkpoint_of_something_else(tmp_path: Path) -> None:
