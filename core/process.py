@@ -17,7 +17,7 @@ from .messages import Cancelled, Done, Error, ExitCode, Failure, InputError, Mes
 
 Tell = Callable[[Record], None]
 CANCELLED = Status("Cancelled. Finished frames are kept, and the same job goes on after them.")
-PATIENCE = 1.5
+PATIENCE = 1.0
 """Seconds that a cancelled job has to end by itself."""
 
 
