@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..networks.dain import DAIN, PairState, filtered, padding
+from ..networks.dain import DAIN, PairState, padding
+from ..networks.sampling import warp
 from .base import EngineInfo, Frame, Pixels
 from .network import NetworkEngine, pixels_of
 
@@ -43,13 +44,13 @@ class Dain(NetworkEngine):
         return _Pair((one, other), self.module.prepare(first, second), (width, height), (sides[0], sides[2]))
 
     def at(self, state: _Pair, t: float) -> Pixels:
-        """The frame at `t`; alpha goes with the same projected motion, through the same filters."""
+        """The frame at `t`; alpha goes along with the projected motion.
+
+        Not through the filters: their sum is near one, not one, and what is opaque has to stay so.
+        """
         moment = self.module.at(state.state, t)
         out = self.module.rectified(state.state, moment)
         if state.images[0].shape[1] > 3:
-            extra = [
-                filtered(image[:, 3:], flow, filters)
-                for image, flow, filters in zip(state.images, moment.projected, state.state.filters, strict=True)
-            ]
-            out = torch.cat([out, (1 - t) * extra[0] + t * extra[1]], dim=1)
+            extra = [warp(image[:, 3:], flow) for image, flow in zip(state.images, moment.projected, strict=True)]
+            out = torch.cat([out, torch.lerp(extra[0], extra[1], t)], dim=1)
         return pixels_of(out, *state.size, *state.margin)

@@ -26,8 +26,10 @@ MOST_TOGETHER, MOST_TOGETHER_ON_CPU = 8, 2
 """Timesteps of a pair that are made at once, at the most. More gain nothing on two cores (RIFE 4.6 at 1280x720)."""
 MOST_PIXELS = 2**31 // 64
 """Of timesteps that are made at once, at the most: where a layer has 64 channels of them, PyTorch counts no further."""
-SHARE, SHARE_ON_CPU = 0.8, 0.25
-"""Of the free memory, for timesteps that are made at once: a CPU's is not ours alone."""
+SHARE = 0.8
+"""Of a device's memory, for timesteps that are made at once."""
+TOGETHER_ON_CPU = 3 * 2**30
+"""Bytes for them on a CPU, whose memory is not ours alone."""
 THREADS = torch.get_num_threads()
 """What PyTorch begins with; an engine that ran before in this process may have left another number."""
 OUT_OF_MEMORY = ("out of memory", "allocate memory", "alloc_failed", "unable to find an engine")
@@ -201,24 +203,39 @@ class NetworkEngine:
     def _fit(self, height: int, width: int) -> None:
         """Begin in pieces where a frame would not fit into the memory that is free, with several where more would."""
         free = free_memory(self._device)
-        if free is not None and self.can_batch:
-            on_cpu = self._device.type == "cpu"
-            room = (SHARE_ON_CPU if on_cpu else SHARE) * free / self.memory(height, width)
-            most = MOST_TOGETHER_ON_CPU if on_cpu else min(MOST_TOGETHER, MOST_PIXELS // (height * width))
-            self.together = max(1, min(most, int(room)))
+        self.together = self._fitting_together(height, width, free)
         limit, why = free, "are free"
         if self._device.type == "cpu" and (free is None or free > MOST_ON_CPU):
-            limit, why = MOST_ON_CPU, "are the most that is taken"
-        if limit is None:
+            limit, why = MOST_ON_CPU, "are the most that is meant to be taken"
+        needed = self.memory(height, width)
+        if limit is None or needed <= limit:
             return
-        needed, less = self.memory(height, width), ""
+        less = ""
         while self.memory(height, width) > limit and (smaller := self._smaller_pieces(2)):
             less = smaller
-        if less:
-            self.settings.tell(
-                f"{width}x{height} takes about {needed / 2**30:.1f} GB on {self.device}, where {limit / 2**30:.1f} GB "
-                f"{why}: {less}"
-            )
+        left = self.memory(height, width)
+        if left > limit and left > needed / 2:
+            self._divide(1)
+            less = "it is made at once all the same, since pieces would save little."
+        elif left > limit:
+            less += f" It takes about {left / 2**30:.1f} GB even so."
+        self.settings.tell(
+            f"{width}x{height} takes about {needed / 2**30:.1f} GB on {self.device}, where {limit / 2**30:.1f} GB "
+            f"{why}: {less}"
+        )
+
+    def _fitting_together(self, height: int, width: int, free: int | None) -> int:
+        """Timesteps that are made at once: by what the device has, so that a job that goes on makes the same bytes.
+
+        Only where that is not free now, fewer.
+        """
+        if not self.can_batch:
+            return 1
+        one, on_cpu = self.memory(height, width), self._device.type == "cpu"
+        most = MOST_TOGETHER_ON_CPU if on_cpu else min(MOST_TOGETHER, MOST_PIXELS // (height * width))
+        shares = [TOGETHER_ON_CPU] if on_cpu else [SHARE * whole for whole in [whole_memory(self._device)] if whole]
+        shares += [SHARE * free] if free is not None else []
+        return max(1, min(most, *(int(share / one) for share in shares))) if shares else 1
 
     def _pieces(self) -> int:
         return self._parts[0].pieces if self._parts else 1
@@ -278,9 +295,12 @@ class NetworkEngine:
         """Divide the pieces that the large parts of the network work on; empty where they are small already."""
         if not self._parts or self._pieces() >= MOST_PIECES:
             return ""
-        for part in self._parts:
-            part.pieces = min(part.pieces * by, MOST_PIECES)
+        self._divide(min(self._pieces() * by, MOST_PIECES))
         return f"the network works in {self._pieces()} pieces, with the same result."
+
+    def _divide(self, pieces: int) -> None:
+        for part in self._parts:
+            part.pieces = pieces
 
     def _checkpoint(self, settings: Settings) -> Checkpoint:
         if not settings.weights:
@@ -319,6 +339,11 @@ def free_memory(device: torch.device) -> int | None:
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + kept
     return free_on_host()
+
+
+def whole_memory(device: torch.device) -> int | None:
+    """Bytes that a card has; None where nobody says."""
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

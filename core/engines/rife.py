@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from ..messages import InputError
-from ..networks.rife import IFNet, blended
+from ..networks.rife import UNKNOWN, VERSIONS, IFNet, blended
 from .base import EngineInfo, Frame, Pixels, Settings
 from .network import NetworkEngine, padded, pixels_of, repeated
 
@@ -18,6 +19,7 @@ UHD = 2560
 LEAST_SCALE = 0.25
 DEPTH = 5
 """Halvings by which the midpoint model comes near a timestep: to 1/64 at the most."""
+ENSEMBLES = "4.0 to 4.20 or 4.24"
 
 
 @dataclass
@@ -51,11 +53,19 @@ class Rife(NetworkEngine):
         super().__init__(settings)
         layout = self.module.layout
         if settings.ensemble and not layout.can_ensemble:
-            raise InputError(f"ensemble: {self.checkpoint.family} has none: turn it off, or use 4.0 to 4.20.")
+            does = "always runs both ways" if layout.kind == "3.6" else "has none"
+            raise InputError(f"ensemble: {self.checkpoint.family} {does}: turn it off, or use {ENSEMBLES}.")
+        if layout.family == UNKNOWN:
+            settings.tell(
+                f"weights: {self.checkpoint.path} is RIFE {UNKNOWN}: look at the frames before you rely on them, or "
+                f"use {VERSIONS}."
+            )
         self._features: dict[int, Tensor | None] = {}
         self._worst = 0.0
         self._shrink = 1.0
         """What the flow scale is multiplied with, where memory is short."""
+        self._size = (0, 0)
+        """Width and height of the frames."""
 
     def forget(self) -> None:
         """Drop what is kept of frames."""
@@ -69,20 +79,26 @@ class Rife(NetworkEngine):
             wanted = 0.5 if max(width, height) > UHD else 1.0
         return max(min(wanted, LEAST_SCALE), wanted * self._shrink)
 
+    def memory(self, height: int, width: int) -> int:
+        """See NetworkEngine.memory; at a flow scale of 4 the last block's picture has 16 times the pixels."""
+        return int(super().memory(height, width) * (2 + self._scale(width, height) ** 2) / 3)
+
     def coarser(self) -> str:
-        """Halve the flow scale."""
-        if self._shrink <= LEAST_SCALE / 4:
-            return ""
+        """Halve the flow scale, as far as it goes."""
+        before = self._scale(*self._size)
         self._shrink /= 2
+        if self._scale(*self._size) == before:
+            return ""
         return "motion is looked for at half the flow scale, which may lose small things that move."
 
     def prepare_pair(self, a: Frame, b: Frame) -> _Pair:
         """Pad both frames, and encode those that are new."""
         height, width = a.pixels.shape[:2]
+        self._size = (width, height)
         scale = self._scale(width, height)
         multiple = self.module.layout.safe_multiple
         multiple = max(multiple, round(multiple / scale))
-        images = (padded(self.tensor(a), multiple), padded(self.tensor(b), multiple))
+        images = (_padded(self.tensor(a), multiple), _padded(self.tensor(b), multiple))
         frames = (images[0][:, :3].clamp(0, 1), images[1][:, :3].clamp(0, 1))
         coded = {}
         for frame, index in zip(frames, (a.index, b.index), strict=True):
@@ -111,9 +127,9 @@ class Rife(NetworkEngine):
         return [pixels_of(one[None], *state.size) for one in made]
 
     def _by_halves(self, state: _Pair, t: float) -> Tensor:
-        """The moment next to `t` that halving leads to; 3.6 knows the middle of two frames alone."""
+        """The moment next to `t` that halving leads to, one of both frames at their side of it."""
         power = next((power for power in range(1, DEPTH + 1) if (t * 2**power).is_integer()), DEPTH)
-        number = min(2**power - 1, max(1, round(t * 2**power)))
+        number = round(t * 2**power)
         error = abs(t - number / 2**power)
         if error > self._worst + 1e-9:
             self._worst = error
@@ -121,8 +137,6 @@ class Rife(NetworkEngine):
                 f"{self.checkpoint.family} makes the middle of two frames only: the timestep {t:.4g} is shown as "
                 f"{number}/{2**power}, off by {error:.4f} of a source frame. RIFE 4.x takes any timestep."
             )
-        while number % 2 == 0:
-            number, power = number // 2, power - 1
         return self._half(state, number, power)
 
     def _half(self, state: _Pair, number: int, power: int) -> Tensor:
@@ -138,3 +152,11 @@ class Rife(NetworkEngine):
             motion = self.module(frames, (None, None), self.time(0.5), self._scale(*state.size))
             state.halves[number, power] = blended(images, motion)
         return state.halves[number, power]
+
+
+def _padded(image: Tensor, multiple: int) -> Tensor:
+    """With zeros beyond the border, as the authors' code; but alpha goes on there: what is opaque has to stay so."""
+    colours = padded(image[:, :3], multiple)
+    if image.shape[1] == 3:
+        return colours
+    return torch.cat([colours, padded(image[:, 3:], multiple, "replicate")], dim=1)

@@ -96,8 +96,8 @@ class UNet(nn.Module):
         return _active(self.conv3(x))
 
 
-def backwarp(image: Tensor, flow: Tensor, by_size: bool = True) -> Tensor:
-    """`image` sampled where `flow` leads, zeros outside.
+def backwarp(image: Tensor, flow: Tensor, by_size: bool = True, padding: str = "zeros") -> Tensor:
+    """`image` (B, C, H, W) sampled where `flow` (B, 2, H, W) leads; outside of it zeros (or its "border").
 
     `by_size` reads as the authors' code did when the weights were trained: it divides positions by the size, not the
     size less one, so that position p is read at p * (size - 1) / size. Without it, at p.
@@ -106,7 +106,7 @@ def backwarp(image: Tensor, flow: Tensor, by_size: bool = True) -> Tensor:
     x, y = positions(flow)
     across, down = (width, height) if by_size else (width - 1, height - 1)
     grid = torch.stack([2 * (x / across - 0.5), 2 * (y / down - 0.5)], dim=-1)
-    return F.grid_sample(image.float(), grid, "bilinear", "zeros", align_corners=True).to(image.dtype)
+    return F.grid_sample(image.float(), grid, "bilinear", padding, align_corners=True).to(image.dtype)
 
 
 def positions_by_size(network: SuperSloMo, device: torch.device, dtype: torch.dtype) -> bool:
@@ -186,7 +186,16 @@ class SuperSloMo(nn.Module):
         return Intermediate(*refined, raw, torch.sigmoid(raw[:, 4:5]), (flow0, flow1), (warped0, warped1))
 
     def blended(self, first: Tensor, second: Tensor, found: Intermediate, t: Tensor) -> Tensor:
-        """The frame (B, C, H, W) that the motion makes of two; any channels (eq. 1)."""
-        shown0, shown1 = (1 - t) * found.visible, t * (1 - found.visible)
-        one, other = backwarp(first, found.flow0, self.by_size), backwarp(second, found.flow1, self.by_size)
-        return (shown0 * one + shown1 * other) / (shown0 + shown1)
+        """The frame (B, C, H, W) that the motion makes of two; any channels (eq. 1).
+
+        Beyond the border colours are zero, as the network has learned it; alpha and what else there is goes on there,
+        since what is opaque has to stay so.
+        """
+        shown = (1 - t) * found.visible, t * (1 - found.visible)
+        sides = []
+        for image, flow in ((first, found.flow0), (second, found.flow1)):
+            side = backwarp(image[:, :3], flow, self.by_size)
+            if image.shape[1] > 3:
+                side = torch.cat([side, backwarp(image[:, 3:], flow, self.by_size, "border")], dim=1)
+            sides.append(side)
+        return (shown[0] * sides[0] + shown[1] * sides[1]) / (shown[0] + shown[1])
