@@ -8,7 +8,7 @@ from typing import Any
 
 from . import compat, selection
 from .copying import copy_settings
-from .room import free_channel, isolate
+from .room import free_channel, isolate, settle
 from .selection import Request
 
 SOUND_OF = "lento_sound_of"
@@ -70,33 +70,40 @@ def take_out(strips: Any, request: Request, source: Any, start: int, end: int) -
     return taken
 
 
-def put_back(scene: Any, strips: Any, taken: Sequence[dict[str, Any]], folder: str, start: int, length: int) -> None:
-    """What `take_out` took, for a range of `length` frames, in the place of what the job in `folder` made of it.
+def recreate(scene: Any, strips: Any, taken: Sequence[dict[str, Any]], start: int, length: int) -> list[Any]:
+    """Strips of what `take_out` took, for a range of `length` frames from `start` on, on free channels for now."""
+    made: list[Any] = []
+    try:
+        for told in taken:
+            end = max(compat.right(strip) for strip in strips)
+            begin = start + told["content"]
+            channel = free_channel(scene, strips, 1, min(begin - told["trim"][0], start), max(end, 10**6))
+            sound = strips.new_sound(told["name"], told["path"], channel, begin)
+            made.append(sound)
+            if any(told["trim"]):
+                compat.set_trims(sound, told["trim"][0], told["trim"][1], begin)
+            compat.set_left(sound, start)
+            compat.set_right(sound, start + length)
+            for name, value in told["settings"].items():
+                setattr(sound, name, value)
+    except BaseException:
+        for strip in made:
+            strips.remove(strip)
+        raise
+    return made
 
-    The stretched ones' settings are kept.
-    """
+
+def put_back(
+    scene: Any, strips: Any, taken: Sequence[dict[str, Any]], returned: Sequence[Any], folder: str, start: int
+) -> None:
+    """The strips of `recreate` into the place of what the job in `folder` made of them, with its settings."""
     stretched = [
         strip
         for strip in strips
         if strip.get(SOUND_OF) == folder and compat.left(strip) == start and strip.type == "SOUND"
     ]
-    for index, told in enumerate(taken):
-        end = max(compat.right(strip) for strip in strips)
-        begin = start + told["content"]
-        channel = free_channel(scene, strips, 1, min(begin - told["trim"][0], start), max(end, 10**6))
-        sound = strips.new_sound(told["name"], told["path"], channel, begin)
-        if any(told["trim"]):
-            compat.set_trims(sound, told["trim"][0], told["trim"][1], begin)
-        compat.set_left(sound, start)
-        compat.set_right(sound, start + length)
-        for name, value in told["settings"].items():
-            setattr(sound, name, value)
-        if index < len(stretched):
-            copy_settings(stretched[index], sound)
-            strips.remove(stretched[index])
-        if told["channel"] not in {other.channel for other in strips if other != sound and _meet(other, sound)}:
-            sound.channel = told["channel"]
-
-
-def _meet(one: Any, other: Any) -> bool:
-    return compat.left(one) < compat.right(other) and compat.left(other) < compat.right(one)
+    for old, sound in zip(stretched, returned, strict=False):
+        copy_settings(old, sound)
+        strips.remove(old)
+    for told, sound in zip(taken, returned, strict=True):
+        settle(scene, strips, sound, told["channel"])

@@ -8,6 +8,7 @@ earlier reference dangling.
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +22,7 @@ from ..core.timing import TimeMap, constant
 from . import compat, selection, sounds
 from .copying import copy_animation, copy_settings
 from .prerender import SEE_BELOW
-from .room import free_channel, isolate, markers_inside, ripple
+from .room import free_channel, isolate, markers_inside, ripple, settle
 from .selection import Request
 
 ID = "lento_id"
@@ -224,50 +225,75 @@ def restore(scene: Any, generated: Any) -> Any:
         selection.container_of(scene, generated).remove(generated)
         return None
     strips = selection.container_of(scene, generated)
-    if origin.kept:
-        return _restore_kept(scene, strips, generated, origin)
-    start, end, channel = compat.left(generated), compat.right(generated), generated.channel
-    first, last = origin.range
-    # aside at first: an overlap would make Blender move one of the two
-    original = _recreate(scene, strips, origin, start - first)
-    compat.set_left(original, start)
-    compat.set_right(original, start + last - first)
-    copy_settings(generated, original)
+    original = _kept(strips, generated, origin) if origin.kept else None
+    _check_media(generated, origin)
+    start, end, channel, muted = compat.left(generated), compat.right(generated), generated.channel, generated.mute
+    length = origin.range[1] - origin.range[0]
     times = origin.times
 
     def where(frame: float) -> float:
         return start + float(times.at(Fraction(frame - start)))
 
-    copy_animation(scene, generated, original, where)
+    # all that can fail comes before anything of the user's is touched
+    made: list[Any] = []
+    try:
+        if original is None:
+            original = _recreate(scene, strips, origin, start)
+            made.append(original)
+            _check_extent(original, origin.media, start, length)
+            copy_settings(generated, original)
+            copy_animation(scene, generated, original, where)
+        returned = sounds.recreate(scene, strips, origin.sounds, start, length)
+        made += returned
+        for sound, told in zip(returned, origin.sounds, strict=True):
+            _check_extent(sound, told["path"], start, length)
+    except BaseException:
+        for strip in made:
+            strips.remove(strip)
+        raise
     strips.remove(generated)
-    sounds.put_back(scene, strips, origin.sounds, origin.job, start, last - first)
+    sounds.put_back(scene, strips, origin.sounds, returned, origin.job, start)
     inside = markers_inside(scene, strips, start, end)
-    ripple(scene, strips, end, (last - first) - (end - start), original)
+    compat.move(original, start - compat.left(original))
+    ripple(scene, strips, end, length - (end - start), original)
     for marker in inside:
         marker.frame = round(where(marker.frame))
-    original.channel = free_channel(scene, strips, channel, start, start + last - first, but=original)
+    settle(scene, strips, original, channel)
+    if origin.kept:
+        original.mute = muted
+        del original[KEPT]
     _select_only(scene, original)
     return original
 
 
-def _restore_kept(scene: Any, strips: Any, generated: Any, origin: Provenance) -> Any:
+def _kept(strips: Any, generated: Any, origin: Provenance) -> Any:
+    """The original that stayed on the timeline, muted."""
     original = next((strip for strip in strips if strip.get(KEPT) == origin.kept), None)
     if original is None:
         raise InputError(f"The original of {generated.name!r} is no longer on the timeline, so it cannot be restored.")
-    start, end, channel, muted = compat.left(generated), compat.right(generated), generated.channel, generated.mute
-    times = origin.times
-    strips.remove(generated)
-    sounds.put_back(scene, strips, origin.sounds, origin.job, start, origin.range[1] - origin.range[0])
-    inside = markers_inside(scene, strips, start, end)
-    compat.move(original, start - compat.left(original))
-    ripple(scene, strips, end, compat.right(original) - end, original)
-    for marker in inside:
-        marker.frame = round(start + times.at(Fraction(marker.frame - start)))
-    original.channel = free_channel(scene, strips, channel, start, compat.right(original), but=original)
-    original.mute = muted
-    del original[KEPT]
-    _select_only(scene, original)
     return original
+
+
+def _check_media(generated: Any, origin: Provenance) -> None:
+    """Raise InputError where a file of what is to be made again is not there: Blender would make a strip of 1 frame."""
+    paths = [told["path"] for told in origin.sounds]
+    if not origin.kept:
+        paths.append(os.path.join(origin.media, origin.files[0]) if origin.files else origin.media)
+    for path in map(selection.absolute, paths):
+        if not os.path.exists(path):
+            raise InputError(
+                f"The original of {generated.name!r} plays {path}, which is not there, so it cannot be restored: put "
+                "the file back there first."
+            )
+
+
+def _check_extent(strip: Any, path: str, start: int, length: int) -> None:
+    """Raise InputError where a strip made again of `path` does not lie where it did."""
+    if (compat.left(strip), compat.right(strip)) != (start, start + length):
+        raise InputError(
+            f"{selection.absolute(path)} no longer has the frames of the original, which cannot be restored: put the "
+            "file back as it was."
+        )
 
 
 def _left_out(source: Any, request: Request) -> tuple[str, ...]:
@@ -300,25 +326,29 @@ def _is_shown(scene: Any, strips: Any) -> bool:
     return not editor.meta_stack and strips[0].name in editor.strips
 
 
-def _recreate(scene: Any, strips: Any, origin: Provenance, content_start: int) -> Any:
-    """The source strip, whole, its content beginning at `content_start`, on a channel with nothing in its way."""
+def _recreate(scene: Any, strips: Any, origin: Provenance, start: int) -> Any:
+    """The source strip, its range beginning at frame `start`, on a channel with nothing in its way."""
+    first, last = origin.range
+    content_start = start - first
     end = max(compat.right(strip) for strip in strips)
     channel = free_channel(scene, strips, 1, min(content_start - origin.trim[0], end), 10**6)
     if origin.type == "IMAGE":
         strip = new_image_strip(scene, strips, origin.name, origin.media, origin.files, channel, content_start)
     elif Fraction(origin.rate) == 1:
         strip = strips.new_movie(origin.name, origin.media, channel, content_start)
+    elif not _is_shown(scene, strips):
+        raise InputError(
+            f"The original of {origin.name!r} lies in a meta strip: open that (Tab), then restore it there."
+        )
     else:
         before = set(strips.keys())
         compat.add_movie_in_its_own_time(scene, selection.absolute(origin.media), channel, content_start)
-        strip = next((strip for strip in strips if strip.name not in before), None)
-        if strip is None:
-            raise InputError(
-                f"The original of {origin.name!r} lies in a meta strip: open that (Tab), then restore it there."
-            )
+        strip = next(strip for strip in strips if strip.name not in before)
         strip.name, strip.filepath = origin.name, origin.media
     if any(origin.trim):
         compat.set_trims(strip, *origin.trim, content_start)
+    compat.set_left(strip, start)
+    compat.set_right(strip, start + last - first)
     return strip
 
 
