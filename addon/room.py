@@ -70,12 +70,15 @@ def free_channel(scene: Any, strips: Any, lowest: int, start: int, end: int, but
 
 
 def settle(scene: Any, strips: Any, strip: Any, lowest: int) -> None:
-    """Put the strip on the lowest channel from `lowest` up that is free where it lies.
+    """Put the strip on the lowest channel from `lowest` up that is free where it lies; it stays where none is.
 
     A channel that is not free there must never be set: Blender 4.5 then hangs, others move the strip in time.
     """
-    left, right = compat.left(strip), compat.right(strip)
-    strip.channel = free_channel(scene, strips, lowest, left, right, but=strip)
+    try:
+        channel = free_channel(scene, strips, lowest, compat.left(strip), compat.right(strip), but=strip)
+    except InputError:
+        return
+    strip.channel = channel
 
 
 def isolate(strip: Any, start: int, end: int) -> Any:

@@ -22,11 +22,11 @@ def add_stretched(
 ) -> list[Any]:
     """Strips of the stretched sounds, with the settings of those whose place they take; on free channels for now."""
     made: list[Any] = []
-    mine = _sounds_of(strips, request, source)
+    mine = _taken_along(strips, request, source, start, start + len(request.marked))
     try:
         for old_name, file in zip(request.sounds, result["sounds"], strict=False):
             if old_name not in mine:
-                continue  # it was removed in the meantime
+                continue  # it was removed, trimmed or locked in the meantime
             length = len(result["frames"])
             channel = free_channel(scene, strips, 1, start, max(start + length, *map(compat.right, strips)))
             new = strips.new_sound(f"{old_name} {label}", f"{request.folder}/{file}", channel, start)
@@ -41,18 +41,27 @@ def add_stretched(
     return made
 
 
-def _sounds_of(strips: Any, request: Request, source: Any) -> dict[str, Any]:
-    """The sound strips that the request takes along, as far as they are still there, by name."""
-    found = selection.companion_sounds(strips, source)
-    return {sound.name: sound for sound in found if sound.name in request.sounds}
+def _taken_along(strips: Any, request: Request, source: Any, start: int, end: int) -> dict[str, Any]:
+    """The sound strips that the request takes along, as far as they still can be, by name."""
+    return {
+        sound.name: sound
+        for sound in selection.companion_sounds(strips, source)
+        if sound.name in request.sounds
+        and compat.left(sound) <= start
+        and compat.right(sound) >= end
+        and not sound.lock
+    }
 
 
 def take_out(strips: Any, request: Request, source: Any, start: int, end: int) -> list[dict[str, Any]]:
-    """Cut the range out of the sounds that the job took along, and the others after it; what was taken out."""
+    """Cut the range out of the sounds that the job took along, and the others after it; what was taken out.
+
+    A locked sound strip stays as it is, and so does one on a locked channel, which calls itself locked, too.
+    """
     taken = []
-    mine = _sounds_of(strips, request, source)
+    mine = _taken_along(strips, request, source, start, end)
     for sound in selection.companion_sounds(strips, source):
-        if sound.name in mine and compat.left(sound) <= start and compat.right(sound) >= end:
+        if sound.name in mine:
             part = isolate(sound, start, end)
             taken.append(
                 {
@@ -65,7 +74,7 @@ def take_out(strips: Any, request: Request, source: Any, start: int, end: int) -
                 }
             )
             strips.remove(part)
-        elif compat.left(sound) < end < compat.right(sound):
+        elif compat.left(sound) < end < compat.right(sound) and not sound.lock:
             compat.split(sound, end)
     return taken
 
@@ -93,16 +102,20 @@ def recreate(scene: Any, strips: Any, taken: Sequence[dict[str, Any]], start: in
     return made
 
 
-def put_back(
-    scene: Any, strips: Any, taken: Sequence[dict[str, Any]], returned: Sequence[Any], folder: str, start: int
-) -> None:
-    """The strips of `recreate` into the place of what the job in `folder` made of them, with its settings."""
-    stretched = [
+def stretched_by(strips: Any, folder: str, start: int) -> list[Any]:
+    """What the job in `folder` made of the sounds of a range that begins at frame `start`."""
+    return [
         strip
         for strip in strips
         if strip.get(SOUND_OF) == folder and compat.left(strip) == start and strip.type == "SOUND"
     ]
-    for old, sound in zip(stretched, returned, strict=False):
+
+
+def put_back(
+    scene: Any, strips: Any, taken: Sequence[dict[str, Any]], returned: Sequence[Any], folder: str, start: int
+) -> None:
+    """The strips of `recreate` into the place of what the job in `folder` made of them, with its settings."""
+    for old, sound in zip(stretched_by(strips, folder, start), returned, strict=False):
         copy_settings(old, sound)
         strips.remove(old)
     for told, sound in zip(taken, returned, strict=True):

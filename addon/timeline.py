@@ -158,6 +158,7 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         names = [frame["file"] for frame in result["frames"]]
         generated = new_image_strip(scene, strips, name, request.folder, names, channel, start)
     # all that Blender might refuse comes before anything of the user's is touched
+    made = [generated]
     try:
         copy_settings(source, generated, *_left_out(source, request))
         if source.type == "MOVIE" and generated.type == "IMAGE" and generated.elements[0].filename.endswith(".exr"):
@@ -165,8 +166,12 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
             generated.alpha_mode = "PREMUL"
         copy_animation(scene, source, generated, lambda frame: start + times.when(frame - start))
         stretched = sounds.add_stretched(scene, strips, request, result, source, start, _label(request))
+        made += stretched
+        if provenance.kept:
+            aside = free_channel(scene, strips, channel + 1, start, end)
     except BaseException:
-        strips.remove(generated)
+        for strip in made:
+            strips.remove(strip)
         raise
     if request.placement.placement == "ripple":
         taken = sounds.take_out(strips, request, source, start, end)
@@ -175,11 +180,12 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         inside = markers_inside(scene, strips, start, end)
         ripple(scene, strips, end, added, generated, *stretched)
         for sound, told in zip(stretched, taken, strict=False):
-            sound.channel = told["channel"]
+            settle(scene, strips, sound, told["channel"])
         for marker in inside:
             marker.frame = round(start + times.when(marker.frame - start))
         if provenance.kept:
-            range_strip.channel = free_channel(scene, strips, channel + 1, start, end)
+            range_strip.channel = aside
+            settle(scene, strips, range_strip, channel + 1)
             range_strip.mute, range_strip[KEPT] = True, provenance.kept
         else:
             strips.remove(range_strip)
@@ -219,13 +225,13 @@ def restore(scene: Any, generated: Any) -> Any:
     Raises InputError, with nothing changed, where the strip is not Lento's or its original media is missing.
     """
     origin = provenance_of(generated)
-    if generated.lock:
-        raise InputError(f"The strip {generated.name!r} is locked: unlock it first.")
+    _check_unlocked(generated)
     if origin.placement == "overlay":
         selection.container_of(scene, generated).remove(generated)
         return None
     strips = selection.container_of(scene, generated)
     original = _kept(strips, generated, origin) if origin.kept else None
+    _check_unlocked(original, *sounds.stretched_by(strips, origin.job, compat.left(generated)))
     _check_media(generated, origin)
     start, end, channel, muted = compat.left(generated), compat.right(generated), generated.channel, generated.mute
     length = origin.range[1] - origin.range[0]
@@ -272,6 +278,12 @@ def _kept(strips: Any, generated: Any, origin: Provenance) -> Any:
     if original is None:
         raise InputError(f"The original of {generated.name!r} is no longer on the timeline, so it cannot be restored.")
     return original
+
+
+def _check_unlocked(*changed: Any) -> None:
+    for strip in changed:
+        if strip is not None and strip.lock:
+            raise InputError(f"The strip {strip.name!r}, or its channel, is locked: unlock it first.")
 
 
 def _check_media(generated: Any, origin: Provenance) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from scripts.in_blender import edit, new_file, rendered
 from tests.addon.conftest import worker_python
-from tests.addon.helpers import add_movie, layout, lento, number_shown, select, times
-from tests.addon.test_bad_input import refused
+from tests.addon.helpers import add_color, add_movie, layout, lento, number_shown, select, times
+from tests.addon.test_bad_input import during_a_job, refused, state
 
 FPS = {"23.976": (24, 1.001), "25": (25, 1.0), "29.97": (30, 1.001), "59.94": (60, 1.001)}
 FLASHES = (0, 30, 62, 75)
@@ -154,6 +154,48 @@ def test_what_becomes_of_the_sound(scene: Any, clips: Path, sound: str, expected
     assert {times(strip) for strip in sounds} == whole
     assert {Path(strip.sound.filepath).name for strip in sounds} == {"clip.mp4"}
     assert {(round(strip.volume, 3), strip.channel) for strip in sounds} == {(0.7, 1)}
+
+
+@pytest.mark.parametrize("what", ["strip", "channel"])
+@pytest.mark.parametrize("sound", ["auto", "mute", "keep"])
+def test_locked_sound_stays_as_it_is(scene: Any, clips: Path, sound: str, what: str) -> None:
+    add_with_sound(scene, clips / "clip.mp4")
+    locked = scene.sequence_editor.strips["Sound"] if what == "strip" else scene.sequence_editor.channels[1]
+    locked.lock = True
+    assert bpy.ops.lento.slow_motion(engine="nearest", range=(11, 21), factor=4, sound=sound) == {"FINISHED"}
+    expected = {"Sound": (1, 1, 50), "Clip": (2, 1, 11), "Clip 4x": (2, 11, 51), "Clip.001": (2, 51, 79)}
+    assert layout(scene) == expected
+    assert bpy.ops.lento.restore() == {"FINISHED"}
+    assert sorted(layout(scene).values()) == [(1, 1, 50), (2, 1, 11), (2, 11, 21), (2, 21, 49)]
+
+
+def test_sound_that_is_locked_while_the_job_runs_stays_as_it_is(scene: Any, clips: Path) -> None:
+    add_with_sound(scene, clips / "clip.mp4")
+    during_a_job(scene, lambda: setattr(scene.sequence_editor.strips["Sound"], "lock", True))
+    expected = {"Sound": (1, 1, 50), "Clip": (2, 1, 11), "Clip 4x": (2, 11, 51), "Clip.001": (2, 51, 79)}
+    assert layout(scene) == expected
+
+
+def test_restore_says_what_is_locked_and_changes_nothing(scene: Any, clips: Path) -> None:
+    add_with_sound(scene, clips / "clip.mp4")
+    assert bpy.ops.lento.slow_motion(engine="nearest", range=(11, 21), factor=4) == {"FINISHED"}
+    for channel, name in ((1, "Sound 4x"), (2, "Clip 4x")):
+        scene.sequence_editor.channels[channel].lock = True
+        before = state(scene)
+        with pytest.raises(RuntimeError, match=f"The strip '{name}', or its channel, is locked: unlock it first"):
+            bpy.ops.lento.restore()
+        assert state(scene) == before
+        scene.sequence_editor.channels[channel].lock = False
+
+
+def test_no_channel_for_the_original_leaves_nothing_half_done(scene: Any, clips: Path) -> None:
+    strip = add_with_sound(scene, clips / "clip.mp4")
+    strip.use_reverse_frames = True
+    for channel in range(4, 129):
+        add_color(scene, f"c{channel}", channel, 1, 100)
+    select(scene, strip)
+    # one channel is free, which the stretched sound takes
+    refused(scene, "No channel above 2 is free", range=(11, 21))
 
 
 def test_sound_that_is_asked_for_and_not_there(scene: Any, clips: Path) -> None:
