@@ -11,10 +11,12 @@ from . import compat
 LAST_CHANNEL = 128
 
 
-def ripple(scene: Any, strips: Any, frame: int, added: int, *but: Any) -> None:
+def ripple(scene: Any, strips: Any, frame: int, added: int, *but: Any) -> dict[str, tuple[int, int]]:
     """Move everything that begins at `frame` or later by `added` frames: strips, markers, the end of marked ranges.
 
     Locked strips and channels stay, as in every editor; effects follow their inputs by themselves; `but` stays, too.
+    Returns the strips that Blender put on another channel, since something lies in their way: name, and the channels
+    before and after.
     """
     channels = scene.sequence_editor.channels
     at_top = strips[0].name in scene.sequence_editor.strips
@@ -29,10 +31,14 @@ def ripple(scene: Any, strips: Any, frame: int, added: int, *but: Any) -> None:
         and not (at_top and channels[strip.channel].lock)
     ]
     # the far end first, or a strip would be moved onto the next one and pushed to another channel
+    pushed = {}
     for strip in sorted(later, key=compat.left, reverse=added > 0):
+        before = strip.channel
         compat.move(strip, added)
+        if strip.channel != before:
+            pushed[strip.name] = (before, strip.channel)
     if not at_top:
-        return
+        return pushed
     if not scene.tool_settings.lock_markers:
         for marker in scene.timeline_markers:
             if marker.frame >= frame:
@@ -44,6 +50,7 @@ def ripple(scene: Any, strips: Any, frame: int, added: int, *but: Any) -> None:
         scene.frame_end += added
     elif scene.frame_end >= film_end:
         scene.frame_end = max(scene.frame_end, film_end + added - 1)
+    return pushed
 
 
 def markers_inside(scene: Any, strips: Any, start: int, end: int) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import compat, selection
 from .copying import copy_settings
-from .room import free_channel, isolate, settle
+from .room import free_channel, isolate
 from .selection import Request
 
 SOUND_OF = "lento_sound_of"
@@ -111,12 +111,8 @@ def stretched_by(strips: Any, folder: str, start: int) -> list[Any]:
     ]
 
 
-def put_back(
-    scene: Any, strips: Any, taken: Sequence[dict[str, Any]], returned: Sequence[Any], folder: str, start: int
-) -> None:
-    """The strips of `recreate` into the place of what the job in `folder` made of them, with its settings."""
+def put_back(strips: Any, returned: Sequence[Any], folder: str, start: int) -> None:
+    """The settings of what the job in `folder` made to the strips of `recreate`, in whose favour that goes."""
     for old, sound in zip(stretched_by(strips, folder, start), returned, strict=False):
         copy_settings(old, sound)
         strips.remove(old)
-    for told, sound in zip(taken, returned, strict=True):
-        settle(scene, strips, sound, told["channel"])

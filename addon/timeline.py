@@ -11,7 +11,7 @@ import json
 import os
 import uuid
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -62,6 +62,8 @@ class Provenance:
     """The time map (timing.TimeMap.as_json); a constant factor where it is missing."""
     sounds: tuple[dict[str, Any], ...] = ()
     """The sound strips of the range, as sounds.take_out tells them, which stretched ones have taken the place of."""
+    pushed: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """The strips that had to move to another channel, as room.ripple tells them."""
 
     @property
     def times(self) -> TimeMap:
@@ -168,7 +170,8 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         stretched = sounds.add_stretched(scene, strips, request, result, source, start, _label(request))
         made += stretched
         if provenance.kept:
-            aside = free_channel(scene, strips, channel + 1, start, end)
+            # what comes after a range that gets shorter moves onto its place
+            aside = free_channel(scene, strips, channel + 1, start, end + max(0, -added))
     except BaseException:
         for strip in made:
             strips.remove(strip)
@@ -178,17 +181,20 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         provenance = replace(provenance, sounds=tuple(taken))
         range_strip = isolate(source, start, end)
         inside = markers_inside(scene, strips, start, end)
-        ripple(scene, strips, end, added, generated, *stretched)
+        # out of the way of what comes after it
+        if provenance.kept:
+            range_strip.channel = aside
+            range_strip.mute, range_strip[KEPT] = True, provenance.kept
+        else:
+            strips.remove(range_strip)
+        pushed = ripple(scene, strips, end, added, generated, *stretched)
+        provenance = replace(provenance, pushed=pushed)
         for sound, told in zip(stretched, taken, strict=False):
             settle(scene, strips, sound, told["channel"])
         for marker in inside:
             marker.frame = round(start + times.when(marker.frame - start))
         if provenance.kept:
-            range_strip.channel = aside
             settle(scene, strips, range_strip, channel + 1)
-            range_strip.mute, range_strip[KEPT] = True, provenance.kept
-        else:
-            strips.remove(range_strip)
     generated[PROVENANCE] = json.dumps(asdict(provenance))
     unstamp(scene, request.strip_id)
     _select_only(scene, generated)
@@ -258,13 +264,19 @@ def restore(scene: Any, generated: Any) -> Any:
             strips.remove(strip)
         raise
     strips.remove(generated)
-    sounds.put_back(scene, strips, origin.sounds, returned, origin.job, start)
+    sounds.put_back(strips, returned, origin.job, start)
     inside = markers_inside(scene, strips, start, end)
     compat.move(original, start - compat.left(original))
-    ripple(scene, strips, end, length - (end - start), original)
+    ripple(scene, strips, end, length - (end - start), original, *returned)
     for marker in inside:
         marker.frame = round(where(marker.frame))
     settle(scene, strips, original, channel)
+    for told, sound in zip(origin.sounds, returned, strict=True):
+        settle(scene, strips, sound, told["channel"])
+    for name, (before, after) in origin.pushed.items():
+        strip = strips.get(name)
+        if strip is not None and strip.channel == after and not strip.lock:
+            settle(scene, strips, strip, before)
     if origin.kept:
         original.mute = muted
         del original[KEPT]

@@ -10,7 +10,7 @@ from typing import Any
 import bpy
 import pytest
 
-from tests.addon.helpers import add_images, add_movie, layout
+from tests.addon.helpers import add_color, add_images, add_movie, layout, select
 from tests.addon.test_bad_input import state
 
 
@@ -90,3 +90,50 @@ def test_movie_that_is_no_movie_any_more_is_not_restored(
         assert state(scene) == before
     else:
         assert (2, 11, 21) in lying(scene)
+
+
+@pytest.mark.parametrize("sound", [False, True])
+@pytest.mark.parametrize("rendered", [False, True])
+@pytest.mark.parametrize("options", [{"factor": 0.5}, {"time": "fit", "length": 15}])
+def test_what_follows_a_shorter_result_stays_on_its_channel(
+    scene: Any, clips: Path, options: dict[str, Any], rendered: bool, sound: bool
+) -> None:
+    strip = add_movie(scene, clips / "clip.mp4")
+    strip.use_reverse_frames = rendered
+    if sound:
+        add_sound(scene, clips / "clip.mp4")
+    add_color(scene, "Next", 2, 49, 10)
+    add_color(scene, "Title", 3, 60, 10)
+    select(scene, strip)
+    name = slow(range=(11, 41), **options)
+    original = {(3, 11, 41)} if rendered else set()
+    sounds = {(1, 1, 11), (1, 11, 26), (1, 26, 35)} if sound else set()
+    pictures = {(2, 1, 11), (2, 11, 26), (2, 26, 34), (2, 34, 44), (3, 45, 55)}
+    assert set(lying(scene)) == pictures | sounds | original
+    restore(name)
+    sounds = {(1, 1, 11), (1, 11, 41), (1, 41, 50)} if sound else set()
+    assert set(lying(scene)) == {(2, 1, 11), (2, 11, 41), (2, 41, 49), (2, 49, 59), (3, 60, 70)} | sounds
+
+
+def test_whole_strip_that_gets_shorter(scene: Any, clips: Path) -> None:
+    strip = add_movie(scene, clips / "clip.mp4")
+    add_color(scene, "Next", 2, 49, 10)
+    select(scene, strip)
+    name = slow(factor=0.5)
+    assert layout(scene) == {name: (2, 1, 25), "Next": (2, 25, 35)}
+    restore(name)
+    assert lying(scene) == [(2, 1, 49), (2, 49, 59)]
+
+
+@pytest.mark.parametrize("rendered", [False, True])
+def test_what_had_to_change_its_channel_goes_back(scene: Any, clips: Path, rendered: bool) -> None:
+    strip = add_movie(scene, clips / "clip.mp4")
+    strip.use_reverse_frames = rendered
+    add_color(scene, "Over", 3, 15, 24)
+    add_color(scene, "Later", 3, 41, 10)
+    select(scene, strip)
+    name = slow(range=(11, 41), factor=0.5)
+    assert layout(scene)["Over"] == (3, 15, 39)
+    assert layout(scene)["Later"] == (5 if rendered else 4, 26, 36)  # on 4 lies the original
+    restore(name)
+    assert lying(scene) == [(2, 1, 11), (2, 11, 41), (2, 41, 49), (3, 15, 39), (3, 41, 51)]
