@@ -198,8 +198,15 @@ def gather(scene: Any, strip: Any, marked: Range, placement: Placement, **chosen
     )  # fmt: skip
 
 
+SOUND_OF = "lento_sound_of"
+"""Custom property of a stretched sound strip: the folder of the job that made it, which holds its picture, too."""
+
+
 def companion_sounds(strips: Any, strip: Any) -> list[Any]:
-    """The sound strips among `strips` that belong to this one: connected with it, or the movie's own sound in step."""
+    """The sound strips among `strips` that belong to this one: connected with it, or in step with it.
+
+    In step are the movie's own sound, and the sound that was stretched with a slowed strip.
+    """
     # connections can be read only from 5.2 on; that two play one file in step says it in every version
     connected = {other.name for other in compat.connected(strip)}
     return [
@@ -207,12 +214,17 @@ def companion_sounds(strips: Any, strip: Any) -> list[Any]:
         for other in strips
         if other.type == "SOUND"
         and other.sound is not None
-        and (other.name in connected or (strip.type == "MOVIE" and _plays_along(other, strip)))
+        and (other.name in connected or _plays_along(other, strip))
     ]
 
 
-def _plays_along(sound: Any, movie: Any) -> bool:
-    return absolute(sound.sound.filepath) == absolute(movie.filepath) and _file_start(sound) == _file_start(movie)
+def _plays_along(sound: Any, strip: Any) -> bool:
+    if strip.type not in prerender.FILES or _file_start(sound) != _file_start(strip):
+        return False
+    path = absolute(strip.filepath) if strip.type == "MOVIE" else os.path.join(absolute(strip.directory), "_")
+    if SOUND_OF in sound:
+        return os.path.dirname(path) == absolute(sound[SOUND_OF])
+    return strip.type == "MOVIE" and absolute(sound.sound.filepath) == path
 
 
 def _file_start(strip: Any) -> int:

@@ -9,10 +9,8 @@ from typing import Any
 from . import compat, selection
 from .copying import copy_settings
 from .room import free_channel, isolate
-from .selection import Request
+from .selection import SOUND_OF, Request
 
-SOUND_OF = "lento_sound_of"
-"""Custom property of a stretched sound strip: the folder of the job that made it."""
 SETTINGS = ("volume", "pan", "mute")
 """What a muted range's sound gets back when it is restored."""
 
@@ -70,6 +68,7 @@ def take_out(strips: Any, request: Request, source: Any, start: int, end: int) -
                     "channel": part.channel,
                     "content": compat.content_start(part) - start,
                     "trim": (compat.trim_start(part), compat.trim_end(part)),
+                    "stretched_by": part.get(SOUND_OF, ""),
                     "settings": {name: getattr(part, name) for name in SETTINGS},
                 }
             )
@@ -95,6 +94,8 @@ def recreate(scene: Any, strips: Any, taken: Sequence[dict[str, Any]], start: in
             compat.set_right(sound, start + length)
             for name, value in told["settings"].items():
                 setattr(sound, name, value)
+            if told.get("stretched_by"):
+                sound[SOUND_OF] = told["stretched_by"]
     except BaseException:
         for strip in made:
             strips.remove(strip)

@@ -64,6 +64,8 @@ class Provenance:
     """The sound strips of the range, as sounds.take_out tells them, which stretched ones have taken the place of."""
     pushed: dict[str, tuple[int, int]] = field(default_factory=dict)
     """The strips that had to move to another channel, as room.ripple tells them."""
+    note: str = ""
+    """The source strip's own note, where that was generated, too."""
 
     @property
     def times(self) -> TimeMap:
@@ -148,6 +150,7 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         placement=request.placement.placement,
         kept=uuid.uuid4().hex if request.task or request.job.retimed else "",
         time=result["time"],
+        note=source.get(PROVENANCE, ""),
     )
     times = provenance.times
     channel = source.channel
@@ -369,6 +372,8 @@ def _recreate(scene: Any, strips: Any, origin: Provenance, start: int) -> Any:
         compat.add_movie_in_its_own_time(scene, selection.absolute(origin.media), channel, content_start)
         strip = next(strip for strip in strips if strip.name not in before)
         strip.name, strip.filepath = origin.name, origin.media
+    if origin.note:
+        strip[PROVENANCE] = origin.note
     if any(origin.trim):
         compat.set_trims(strip, *origin.trim, content_start)
     compat.set_left(strip, start)

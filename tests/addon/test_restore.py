@@ -10,7 +10,7 @@ from typing import Any
 import bpy
 import pytest
 
-from tests.addon.helpers import add_color, add_images, add_movie, layout, select
+from tests.addon.helpers import add_color, add_images, add_movie, layout, number_shown, select
 from tests.addon.test_bad_input import state
 
 
@@ -137,3 +137,31 @@ def test_what_had_to_change_its_channel_goes_back(scene: Any, clips: Path, rende
     assert layout(scene)["Later"] == (5 if rendered else 4, 26, 36)  # on 4 lies the original
     restore(name)
     assert lying(scene) == [(2, 1, 11), (2, 11, 41), (2, 41, 49), (3, 15, 39), (3, 41, 51)]
+
+
+@pytest.mark.parametrize("rendered", [False, True])
+@pytest.mark.parametrize("format", ["auto", "ffv1"])
+def test_slowed_twice_and_restored_twice(scene: Any, clips: Path, format: str, rendered: bool) -> None:
+    sound = add_sound(scene, clips / "clip.mp4")
+    sound.volume = 0.5
+    add_movie(scene, clips / "clip.mp4")
+    untouched = [number_shown(scene, frame) for frame in (10, 11, 20, 21, 48)]
+    first = slow(range=(11, 21), factor=4, format=format)
+    once = lying(scene)
+    shown = [number_shown(scene, frame) for frame in (11, 30, 50, 51)]
+    if rendered:
+        scene.sequence_editor.strips[first].use_reverse_frames = True
+    second = slow(strip=first, factor=2)
+    pictures = {(2, 1, 11), (2, 11, 91), (2, 91, 119)} | ({(3, 11, 51)} if rendered else set())
+    assert set(lying(scene)) == pictures | {(1, 1, 11), (1, 11, 91), (1, 91, 120)}
+    restore(second)
+    assert lying(scene) == once
+    again = scene.sequence_editor.active_strip
+    again.use_reverse_frames = False
+    assert [number_shown(scene, frame) for frame in (11, 30, 50, 51)] == shown
+    restore(again.name)
+    expected = {(2, 1, 11), (2, 11, 21), (2, 21, 49), (1, 1, 11), (1, 11, 21), (1, 21, 50)}
+    assert set(lying(scene)) == expected
+    assert [number_shown(scene, frame) for frame in (10, 11, 20, 21, 48)] == untouched
+    sounds = [strip for strip in scene.sequence_editor.strips if strip.type == "SOUND"]
+    assert {(round(strip.volume, 3), Path(strip.sound.filepath).name) for strip in sounds} == {(0.5, "clip.mp4")}
