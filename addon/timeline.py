@@ -239,6 +239,7 @@ def restore(scene: Any, generated: Any) -> Any:
         selection.container_of(scene, generated).remove(generated)
         return None
     strips = selection.container_of(scene, generated)
+    _check_whole(generated)
     original = _kept(strips, generated, origin) if origin.kept else None
     _check_unlocked(original, *sounds.stretched_by(strips, origin.job, compat.left(generated)))
     _check_media(generated, origin)
@@ -299,6 +300,19 @@ def _check_unlocked(*changed: Any) -> None:
     for strip in changed:
         if strip is not None and strip.lock:
             raise InputError(f"The strip {strip.name!r}, or its channel, is locked: unlock it first.")
+
+
+def _check_whole(generated: Any) -> None:
+    """Raise InputError where the strip shows a part of its frames: the original of the rest would come back with it."""
+    begin = compat.content_start(generated)
+    whole = (begin, begin + compat.content_length(generated))
+    trimmed = compat.trim_start(generated) or compat.trim_end(generated)
+    if trimmed or (compat.left(generated), compat.right(generated)) != whole:
+        raise InputError(
+            f"The strip {generated.name!r} was trimmed, extended or split, so its original cannot be put in its place: "
+            "undo that, or delete its other parts and clear its offsets (Strip > Transform > Clear Strip Offset), then "
+            "restore."
+        )
 
 
 def _check_media(generated: Any, origin: Provenance) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import bpy
 import pytest
 
-from tests.addon.helpers import add_color, add_images, add_movie, layout, number_shown, select
+from tests.addon.helpers import add_color, add_images, add_movie, layout, lento, number_shown, select
 from tests.addon.test_bad_input import state
 
 
@@ -165,3 +165,32 @@ def test_slowed_twice_and_restored_twice(scene: Any, clips: Path, format: str, r
     assert [number_shown(scene, frame) for frame in (10, 11, 20, 21, 48)] == untouched
     sounds = [strip for strip in scene.sequence_editor.strips if strip.type == "SOUND"]
     assert {(round(strip.volume, 3), Path(strip.sound.filepath).name) for strip in sounds} == {(0.5, "clip.mp4")}
+
+
+@pytest.mark.parametrize("rendered", [False, True])
+@pytest.mark.parametrize(("format", "method"), [("auto", "SOFT"), ("auto", "HARD"), ("ffv1", "SOFT"), ("ffv1", "HARD")])
+def test_parts_of_a_slowed_strip_are_not_restored(
+    scene: Any, clips: Path, format: str, method: str, rendered: bool
+) -> None:
+    strips = scene.sequence_editor.strips
+    add_movie(scene, clips / "clip.mp4").use_reverse_frames = rendered
+    name = slow(range=(11, 21), factor=4, format="exr" if rendered and format == "ffv1" else format)
+    other = strips[name].split(frame=20, split_method=method).name
+    for part in (name, other):
+        not_restored(scene, part, f"The strip '{part}' was trimmed, extended or split, .*undo that, or delete its")
+    strips.remove(strips[other])
+    compat = lento("addon.compat")
+    if method == "SOFT":
+        select(scene, strips[name])
+        with compat.in_sequencer(scene):
+            bpy.ops.sequencer.offset_clear()
+        restore(name)
+        assert {(2, 1, 11), (2, 11, 21), (2, 21, 49)} == set(lying(scene))
+
+
+def test_a_trimmed_overlay_can_be_taken_away(scene: Any, clips: Path) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    name = slow(range=(11, 21), placement="overlay")
+    lento("addon.compat").set_right(scene.sequence_editor.strips[name], 30)
+    restore(name)
+    assert layout(scene) == {"Clip": (2, 1, 49)}
