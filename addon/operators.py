@@ -101,7 +101,7 @@ class LENTO_OT_slow_motion(bpy.types.Operator):
         holders = {
             name: self.properties if self.properties.is_property_set(name) else scene.lento for name in options.OPTIONS
         }
-        given = tuple(self.range) if self.properties.is_property_set("range") else None
+        given = tuple(self.range) if any(self.range) else None
         gathered = request(scene, self.strip, given, holders)
         for note in gathered.notes:
             self.report({"WARNING"}, note)

@@ -97,7 +97,7 @@ def container_of(scene: Any, strip: Any) -> Any:
 def marked_range(scene: Any, strip: Any, given: tuple[int, int] | None = None) -> Range:
     """The part of the strip that is marked: given frames, else the preview range, else two selected markers, else all.
 
-    Raises InputError where the marks do not lie on the strip or leave fewer than two frames.
+    Raises InputError where the marks are in the wrong order, do not lie on the strip or leave fewer than two frames.
     """
     left, right = compat.left(strip), compat.right(strip)
     markers = sorted(marker.frame for marker in scene.timeline_markers if marker.select)
@@ -109,6 +109,11 @@ def marked_range(scene: Any, strip: Any, given: tuple[int, int] | None = None) -
         start, end, origin = *markers, "the two selected markers"
     else:
         start, end, origin = left, right, "the whole strip"
+    if end <= start:
+        raise InputError(
+            f"{_capital(origin)}, {start} to {end}, has no frame: its end, which is not included, has to come after "
+            "its start."
+        )
     if end <= left or start >= right:
         raise InputError(
             f"{_capital(origin)}, frames {start} to {end - 1}: outside of the strip {strip.name!r}, which has the "

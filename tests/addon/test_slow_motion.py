@@ -219,6 +219,14 @@ def test_marks(scene: Any, clips: Path) -> None:
     assert layout(scene) == {"Clip": (2, 1, 40), "Clip 2x": (2, 40, 58)}
 
 
+def test_range_of_zeros_is_what_is_marked(scene: Any, clips: Path) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    scene.use_preview_range = True
+    scene.frame_preview_start, scene.frame_preview_end = 11, 20
+    slow(range=(0, 0), factor=2)
+    assert layout(scene) == {"Clip": (2, 1, 11), "Clip 2x": (2, 11, 31), "Clip.001": (2, 31, 59)}
+
+
 def test_sound_of_the_movie_stays_in_sync_after_the_range(scene: Any, clips: Path) -> None:
     add_movie(scene, clips / "clip.mp4")
     scene.sequence_editor.strips.new_sound("Sound", str(clips / "clip.mp4"), 1, 1)
