@@ -175,7 +175,8 @@ def gather(scene: Any, strip: Any, marked: Range, placement: Placement, **chosen
     times = time_options.time_map(scene, strip, marked.start, len(marked), chosen)
     if chosen["time"] == "curve" and times is not None:
         chosen["speeds"] = times.knots
-    sounds = _sounds(scene, strip, marked, placement, chosen["sound"])
+    wanted = "keep" if chosen["time"] == "smooth" and chosen["sound"] == "auto" else chosen["sound"]
+    sounds = _sounds(scene, strip, marked, placement, wanted)
     if chosen["sound"] != "mute":
         fps = scene_fps(scene)
         chosen["sounds"] = tuple(

@@ -54,9 +54,13 @@ def _taken_along(strips: Any, request: Request, source: Any, start: int, end: in
 def take_out(strips: Any, request: Request, source: Any, start: int, end: int) -> list[dict[str, Any]]:
     """Cut the range out of the sounds that the job took along, and the others after it; what was taken out.
 
-    A locked sound strip stays as it is, and so does one on a locked channel, which calls itself locked, too.
+    A locked sound strip stays as it is, and so does one on a locked channel, which calls itself locked, too. So does
+    every one with Smooth, unless the user asks for something else: it plays as long as the movie does, and so does the
+    result.
     """
-    taken = []
+    if request.job.time == "smooth" and request.job.sound in ("auto", "keep"):
+        return []
+    taken: list[dict[str, Any]] = []
     mine = _taken_along(strips, request, source, start, end)
     for sound in selection.companion_sounds(strips, source):
         if sound.name in mine:

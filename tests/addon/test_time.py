@@ -310,6 +310,37 @@ def test_smooth_in_a_scene_of_another_rate(scene: Any, clips: Path, flashing: Pa
     assert [frame["t"] for frame in told[:6]] == ["0", "2/5", "4/5", "1/5", "3/5", "0"]
 
 
+@pytest.mark.parametrize("marked", [(1, 25), (5, 21)])
+@pytest.mark.parametrize("sound", ["auto", "keep"])
+def test_smooth_leaves_the_sound_alone_that_is_right_already(
+    scene: Any, clips: Path, sound: str, marked: tuple[int, int]
+) -> None:
+    scene.render.fps = 60
+    add_with_sound(scene, clips / "clip.mp4")
+    start, end = marked
+    heard = layout(scene)["Sound"]
+    assert heard[2] > 121  # two seconds, where the movie's 48 frames take less than one
+
+    def sounds() -> list[tuple[int, int, int]]:
+        return [layout(scene)[strip.name] for strip in scene.sequence_editor.strips if strip.type == "SOUND"]
+
+    assert bpy.ops.lento.slow_motion(engine="nearest", range=marked, time="smooth", sound=sound) == {"FINISHED"}
+    assert layout(scene)["Clip smooth"] == (2, start, start + (end - start) * 5 // 2)
+    assert sounds() == [heard]
+    assert bpy.ops.lento.restore() == {"FINISHED"}
+    assert sounds() == [heard]
+
+
+@pytest.mark.parametrize("sound", ["stretch", "mute"])
+def test_smooth_does_to_the_sound_what_is_asked_for(scene: Any, clips: Path, sound: str) -> None:
+    scene.render.fps = 60
+    add_with_sound(scene, clips / "clip.mp4")
+    assert bpy.ops.lento.slow_motion(engine="nearest", range=(1, 25), time="smooth", sound=sound) == {"FINISHED"}
+    sounds = {strip.name: times(strip) for strip in scene.sequence_editor.strips if strip.type == "SOUND"}
+    assert sounds.get("Sound smooth") == ((1, 61) if sound == "stretch" else None)
+    assert min(start for start, _ in sounds.values()) == (1 if sound == "stretch" else 61)
+
+
 def test_real_frames_of_a_fast_movie_are_used_first(scene: Any, flashing: Path) -> None:
     """60 fps in a scene of 15, played in its own time, slowed four times: nothing has to be made."""
     scene.render.fps = 15
