@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,6 +17,7 @@ VARIABLE = "LENTO_PYTHON"
 FOLDER = "lento-env"
 MARKER = "lento.json"
 """Written into an environment when it is complete; see core/environment/installer.py."""
+ABSENT = "is not there"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Environment:
     @property
     def exists(self) -> bool:
         """Whether one was begun."""
-        return (self.folder / "pyvenv.cfg").exists() or (self.folder / MARKER).exists()
+        return any(os.path.exists(self.folder / name) for name in ("pyvenv.cfg", MARKER))
 
     @property
     def about(self) -> dict[str, str]:
@@ -59,12 +61,24 @@ class Environment:
         about = self.about
         if not about:
             return f"The environment {self.folder} is not complete: press Create Environment to go on with it."
-        if not self.python.is_file():  # a link to its base Python, on systems that have links
+        wrong = _what_is_wrong(self.python)  # a link to its base Python, on systems that have links
+        if wrong:
+            lost = "is gone, as after an update of Blender" if wrong == ABSENT else wrong
             return (
-                f"The environment {self.folder} was made with {about.get('base', 'a Python')}, which is gone, as after "
-                "an update of Blender: press Create Environment to make it anew."
+                f"The environment {self.folder} was made with {about.get('base', 'a Python')}, which {lost}: press "
+                "Create Environment to make it anew."
             )
         return ""
+
+
+def _what_is_wrong(python: Path) -> str:
+    """Why a Python cannot be used, in a few words; empty where nothing is wrong with its file."""
+    try:
+        return "" if stat.S_ISREG(python.stat().st_mode) else ABSENT
+    except (FileNotFoundError, NotADirectoryError):
+        return ABSENT
+    except (OSError, ValueError) as error:
+        return f"cannot be looked at ({getattr(error, 'strerror', None) or error})"
 
 
 def find(preferred: str, user_folder: Path) -> WorkerPython:
@@ -76,10 +90,9 @@ def find(preferred: str, user_folder: Path) -> WorkerPython:
     for text, origin in named:
         if text:
             path = Path(text).expanduser()
-            if not path.is_file():
-                raise InputError(
-                    f"The worker's Python {path}, named in {origin}, is not there: correct it, or clear it."
-                )
+            wrong = _what_is_wrong(path)
+            if wrong:
+                raise InputError(f"The worker's Python {path}, named in {origin}, {wrong}: correct it, or clear it.")
             return WorkerPython(path, origin)
     made = Environment(user_folder / FOLDER)
     if made.problem:

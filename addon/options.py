@@ -18,6 +18,12 @@ OPTIONS: dict[str, tuple[Field[Any], Option]] = {
 }
 
 
+LONGEST_WRITTEN = 1e9
+"""Numbers up to which a message writes all the digits."""
+INFINITE = 3.4e38
+"""Single precision ends here, and Blender makes that of infinity."""
+
+
 def properties(**common: Any) -> dict[str, Any]:
     """A Blender property for every option, as a class's annotations."""
     return {name: _property(declared, spec, common) for name, (declared, spec) in OPTIONS.items()}
@@ -57,6 +63,16 @@ def _property(declared: Field[Any], spec: Option, common: dict[str, Any]) -> Any
     raise TypeError(f"no Blender property for the option {declared.name!r}")
 
 
+def _in_words(value: float) -> str:
+    if abs(value) < INFINITE:
+        return f"{value:.3g}"
+    return "infinity" if value > 0 else "minus infinity"
+
+
+def _limits(spec: Option) -> str:
+    return f"it goes from {spec.minimum} to {spec.maximum}"
+
+
 def chosen(holders: dict[str, Any]) -> tuple[dict[str, Any], Placement]:
     """The values of all options, each read from its holder: a Job's as its fields, and the host's.
 
@@ -65,6 +81,9 @@ def chosen(holders: dict[str, Any]) -> tuple[dict[str, Any], Placement]:
     values = {name: getattr(holder, name) for name, holder in holders.items()}
     for name, value in values.items():
         if type(value) is float:
+            if abs(value) > LONGEST_WRITTEN:
+                wrong = "large" if value > 0 else "small"
+                raise InputError(f"{name}: {_in_words(value)} is too {wrong}, {_limits(OPTIONS[name][1])}.")
             try:
                 values[name] = factor_from_float(value)
             except ValueError as error:

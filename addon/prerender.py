@@ -40,7 +40,8 @@ class Task:
 def reason(strip: Any, bake_modifiers: bool) -> str:
     """Why the strip cannot be read from its files, in a few words; empty where it can."""
     if strip.type not in FILES:
-        return f"is a {str(strip.type).lower().replace('_', ' ')} strip"
+        kind = str(strip.type).lower().replace("_", " ")
+        return f"is {'an' if kind[0] in 'aeio' else 'a'} {kind} strip"
     reasons = (
         (compat.is_retimed(strip) and not is_mapped(strip), "is retimed with several speeds"),
         (strip.use_reverse_frames, "plays backwards"),

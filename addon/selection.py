@@ -384,9 +384,5 @@ def _file_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name).strip("._")[:40] or "strip"
 
 
-def _kind(strip: Any) -> str:
-    return str(strip.type).lower().replace("_", " ")
-
-
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]

@@ -159,13 +159,21 @@ def test_range_outside_and_of_one_frame(scene: Any, clips: Path) -> None:
         (0.0, "factor: 0 is too small"),
         (-2.0, "factor: -2 is too small"),
         (float("nan"), "factor: nan is not a number"),
-        (float("inf"), "too large"),
+        (float("inf"), "factor: infinity is too large, it goes from 1/100 to 1000"),
+        (float("-inf"), "factor: minus infinity is too small"),
+        (1e30, r"factor: 1e\+30 is too large"),
         (5000.0, "too large"),
     ],
 )
 def test_factor(scene: Any, clips: Path, factor: float, sentence: str) -> None:
     add_movie(scene, clips / "clip.mp4")
     refused(scene, sentence, factor=factor)
+
+
+def test_kinds_of_strips_have_their_article(scene: Any) -> None:
+    for kind, told in (("ADJUSTMENT", "is an adjustment strip"), ("COLOR", "is a color strip")):
+        strip = add_effect(scene, kind, kind, 3)
+        assert lento("addon.prerender").reason(strip, False) == told
 
 
 def test_engine_without_weights_and_with_wrong_ones(scene: Any, clips: Path, tmp_path: Path) -> None:
@@ -222,6 +230,9 @@ def test_worker_python_that_is_not_there_or_lacks_packages(
     add_movie(scene, clips / "clip.mp4")
     monkeypatch.setenv("LENTO_PYTHON", "/nowhere/python")
     refused(scene, "/nowhere/python, named in the environment variable LENTO_PYTHON, is not there")
+    path = f"/tmp/{'x' * 300}/python"  # as in a folder that cannot be read, which there is none of for root
+    monkeypatch.setenv("LENTO_PYTHON", path)
+    refused(scene, f"{path}, named in the .* LENTO_PYTHON, cannot be looked at .File name too long.: correct it")
     monkeypatch.setenv("LENTO_PYTHON", sys.executable)
     refused(scene, "has no module 'cv2'|has no module 'av'")
     monkeypatch.delenv("LENTO_PYTHON")
@@ -254,6 +265,10 @@ def test_environment_among_the_users_files(tmp_path: Path, monkeypatch: pytest.M
         environment.find("", tmp_path)
     (folder / "lento.json").write_text('{"base": "/old/blender/python"}')
     assert environment.find("", tmp_path).path == python
+    python.unlink()
+    python.symlink_to(f"/tmp/{'x' * 300}")
+    with pytest.raises(Exception, match="which cannot be looked at .File name too long.: press Create Environment"):
+        environment.find("", tmp_path)
     python.unlink()
     python.symlink_to("/old/blender/python")
     with pytest.raises(Exception, match="made with /old/blender/python, which is gone.*press Create Environment"):
