@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 from fractions import Fraction
-from typing import Any
+from typing import Any, NoReturn
 
 import bpy
 
@@ -18,8 +18,16 @@ from . import compat, operators, options
 NAME = "lento"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the words in one sentence, as everything else does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise InputError; argparse would print the usage and end Blender."""
+        raise InputError(f"{message[:1].upper()}{message[1:]} (see {self.prog} --help).")
+
+
+def _parser() -> Parser:
+    parser = Parser(
         prog=f"blender -b FILE.blend --command {NAME}",
         description="Slow a range of a strip down and save the file. Exit status: 0 done, 2 bad input, 3 the engine "
         "failed, 4 cancelled.",
@@ -58,11 +66,9 @@ def _factor(text: str) -> float:
 def main(argv: list[str]) -> int:
     """Run the command and return its exit status; sentences go to standard error, progress to standard output."""
     try:
-        arguments = _parser().parse_args(argv)
-    except SystemExit as error:  # argparse has printed help (0) or what is wrong (2)
+        print(_run(_parser().parse_args(argv)))
+    except SystemExit as error:  # argparse has printed the help
         return int(error.code or 0)
-    try:
-        print(_run(arguments))
     except Failure as failure:
         print(f"Error: {failure}", file=sys.stderr)
         return int(failure.code)
@@ -77,6 +83,8 @@ def _run(arguments: argparse.Namespace) -> str:
     if not bpy.data.filepath:
         raise InputError("No .blend is open: name one before --command.")
     target = os.path.abspath(arguments.save_as) if arguments.save_as else bpy.data.filepath
+    if not os.path.isdir(os.path.dirname(target)):
+        raise InputError(f"{target} could not be saved: its folder is not there. Make it, or choose another.")
     holders = {name: arguments if getattr(arguments, name) is not None else scene.lento for name in options.OPTIONS}
     gathered = operators.request(scene, arguments.strip, arguments.range, holders)
     job = operators.launch(context, gathered)

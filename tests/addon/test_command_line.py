@@ -39,16 +39,31 @@ def test_slows_and_saves(scene: Any, clips: Path, tmp_path: Path, capfd: Any) ->
         (["--strip", "Clip", "--factor", "much"], "'much' is not a number"),
         (["--strip", "Clip", "--engine", "magic"], "invalid choice"),
         (["--strip", "Clip", "--scene", "Absent"], "There is no scene named 'Absent'"),
-        (["--range", "1", "5"], "--strip"),
+        (["--strip", "Clip", "--range", "9", "5"], "its end, which is not included, has to come after its start"),
+        (["--range", "1", "5"], "required: --strip (see blender -b FILE.blend --command lento --help)."),
+        (["--strip", "Clip", "--magic"], "Unrecognized arguments: --magic (see blender"),
     ],
 )
 def test_bad_input(scene: Any, clips: Path, tmp_path: Path, capfd: Any, words: list[str], sentence: str) -> None:
     add_movie(scene, clips / "clip.mp4")
     target = tmp_path / "out.blend"
     assert command(*words, "--save-as", target) == 2
-    assert sentence in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert sentence in told
+    assert (told.count("\n"), told[:7]) == (1, "Error: ")
     assert not target.exists()
     assert layout(scene) == {"Clip": (2, 1, 49)}
+
+
+def test_folder_to_save_in_that_is_not_there_is_found_before_the_job(
+    scene: Any, clips: Path, tmp_path: Path, capfd: Any
+) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    target = tmp_path / "no such folder" / "out.blend"
+    assert command("--strip", "Clip", "--engine", "nearest", "--save-as", target) == 2
+    assert f"Error: {target} could not be saved: its folder is not there." in capfd.readouterr().err
+    assert layout(scene) == {"Clip": (2, 1, 49)}
+    assert not Path(bpy.path.abspath("//lento")).exists()
 
 
 def test_help(capfd: Any) -> None:
