@@ -82,8 +82,13 @@ def take_out(strips: Any, request: Request, source: Any, start: int, end: int) -
     return taken
 
 
-def recreate(scene: Any, strips: Any, taken: Sequence[dict[str, Any]], start: int, length: int) -> list[Any]:
-    """Strips of what `take_out` took, for a range of `length` frames from `start` on, on free channels for now."""
+def recreate(
+    scene: Any, strips: Any, taken: Sequence[dict[str, Any]], stretched: Sequence[Any], start: int, length: int
+) -> list[Any]:
+    """Strips of what `take_out` took, for a range of `length` frames from `start` on, on free channels for now.
+
+    They get the settings of the `stretched` ones that have taken their place.
+    """
     made: list[Any] = []
     try:
         for told in taken:
@@ -100,6 +105,8 @@ def recreate(scene: Any, strips: Any, taken: Sequence[dict[str, Any]], start: in
                 setattr(sound, name, value)
             if told.get("stretched_by"):
                 sound[SOUND_OF] = told["stretched_by"]
+        for old, sound in zip(stretched, made, strict=False):
+            copy_settings(old, sound)
     except BaseException:
         for strip in made:
             strips.remove(strip)
@@ -114,10 +121,3 @@ def stretched_by(strips: Any, folder: str, start: int) -> list[Any]:
         for strip in strips
         if strip.get(SOUND_OF) == folder and compat.left(strip) == start and strip.type == "SOUND"
     ]
-
-
-def put_back(strips: Any, returned: Sequence[Any], folder: str, start: int) -> None:
-    """The settings of what the job in `folder` made to the strips of `recreate`, in whose favour that goes."""
-    for old, sound in zip(stretched_by(strips, folder, start), returned, strict=False):
-        copy_settings(old, sound)
-        strips.remove(old)

@@ -241,7 +241,8 @@ def restore(scene: Any, generated: Any) -> Any:
     strips = selection.container_of(scene, generated)
     _check_whole(generated)
     original = _kept(strips, generated, origin) if origin.kept else None
-    _check_unlocked(original, *sounds.stretched_by(strips, origin.job, compat.left(generated)))
+    stretched = sounds.stretched_by(strips, origin.job, compat.left(generated))[: len(origin.sounds)]
+    _check_unlocked(original, *stretched)
     _check_media(generated, origin)
     start, end, channel, muted = compat.left(generated), compat.right(generated), generated.channel, generated.mute
     length = origin.range[1] - origin.range[0]
@@ -259,7 +260,7 @@ def restore(scene: Any, generated: Any) -> Any:
             _check_extent(original, origin.media, start, length)
             copy_settings(generated, original)
             copy_animation(scene, generated, original, where)
-        returned = sounds.recreate(scene, strips, origin.sounds, start, length)
+        returned = sounds.recreate(scene, strips, origin.sounds, stretched, start, length)
         made += returned
         for sound, told in zip(returned, origin.sounds, strict=True):
             _check_extent(sound, told["path"], start, length)
@@ -267,8 +268,8 @@ def restore(scene: Any, generated: Any) -> Any:
         for strip in made:
             strips.remove(strip)
         raise
-    strips.remove(generated)
-    sounds.put_back(strips, returned, origin.job, start)
+    for strip in (generated, *stretched):
+        strips.remove(strip)
     inside = markers_inside(scene, strips, start, end)
     compat.move(original, start - compat.left(original))
     ripple(scene, strips, end, length - (end - start), original, *returned)

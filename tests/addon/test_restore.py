@@ -92,6 +92,19 @@ def test_movie_that_is_no_movie_any_more_is_not_restored(
         assert (2, 11, 21) in lying(scene)
 
 
+def test_what_blender_refuses_while_restoring_leaves_the_timeline_alone(
+    scene: Any, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise TypeError("no such property")
+
+    add_sound(scene, clips / "clip.mp4")
+    add_movie(scene, clips / "clip.mp4")
+    name = slow(range=(11, 21))
+    monkeypatch.setattr(lento("addon.sounds"), "copy_settings", refuse)
+    not_restored(scene, name, "no such property")
+
+
 @pytest.mark.parametrize("sound", [False, True])
 @pytest.mark.parametrize("rendered", [False, True])
 @pytest.mark.parametrize("options", [{"factor": 0.5}, {"time": "fit", "length": 15}])
