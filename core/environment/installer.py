@@ -25,6 +25,7 @@ from .pip import Installation, Sources, check_sources, full, short
 from .sets import PYTHONS, Set
 
 MARKER, SET, LOCK = "lento.json", "lento.set", "lento.lock"
+"""The lock's file is the first that is written, and the last that goes: what Lento has begun has one of them."""
 ABOUT_PYTHON = (
     "import json, platform, struct, sys\n"
     "try:\n    import ensurepip, venv\n    lacks = ''\n"
@@ -80,6 +81,7 @@ def create(folder: Path, base: Path, chosen: Set, sources: Sources, tell: Tell, 
     """
     version = check_base(base)
     check_sources(sources)
+    _refuse_foreign(folder)
     with _alone(folder):
         (folder / MARKER).unlink(missing_ok=True)
         installation = Installation(folder, python_in(folder), chosen, sources, tell, cancel)
@@ -104,9 +106,13 @@ def create(folder: Path, base: Path, chosen: Set, sources: Sources, tell: Tell, 
 
 
 def remove(folder: Path) -> None:
-    """Delete the environment. Raises InputError where a job runs in it, or files cannot be deleted."""
+    """Delete the environment.
+
+    Raises InputError where there is none, a job runs in it, or files cannot be deleted.
+    """
     if not folder.exists():
-        return
+        raise InputError(f"There is no folder {folder}, so nothing was removed: check its name.")
+    _refuse_foreign(folder)
     with _alone(folder), explained(f"The environment {folder}"):
         (folder / MARKER).unlink(missing_ok=True)
         _clear(folder)
@@ -129,6 +135,17 @@ def in_use(python: Path) -> Iterator[None]:
                 f"The environment {folder} is being installed: wait until that is done, and start the job again."
             )
         yield
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Raise InputError for a folder of somebody else, even of another virtual environment: it would be emptied."""
+    with explained(f"The environment {folder}"):
+        is_foreign = folder.exists() and any(folder.iterdir())
+    if is_foreign and not any((folder / mark).is_file() for mark in (MARKER, SET, LOCK)):
+        raise InputError(
+            f"{folder} holds files and is no environment of Lento's, so nothing in it was changed: name a folder that "
+            "is new, empty, or made by `environment create`."
+        )
 
 
 @contextmanager

@@ -96,6 +96,52 @@ def test_made_from_nothing(server: Server, tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("content", ["holiday.txt", "pyvenv.cfg"])
+def test_folder_of_somebody_else_is_neither_made_over_nor_removed(
+    server: Server, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / content).write_text("mine")
+    with pytest.raises(InputError, match="holds files and is no environment of Lento's.*name a folder that is new"):
+        create(tmp_path, server)
+    with pytest.raises(InputError, match="holds files and is no environment of Lento's"):
+        installer.remove(tmp_path)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(content, "mine")]
+
+
+def test_folder_that_is_not_there_is_not_removed(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="There is no folder .*so nothing was removed: check its name"):
+        installer.remove(tmp_path / "lento-env")
+    assert not (tmp_path / "lento-env").exists()
+
+
+def test_creation_that_was_killed_early_leaves_a_mark(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stands in the folder: it may be removed, and made again."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(folder: Path, *words: object) -> None:
+        (folder / "pyvenv.cfg").write_text("home = /usr/bin")
+        raise Killed
+
+    folder = tmp_path / "lento-env"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(installer, "_make", killed)
+        create(folder, server)
+    installer.remove(folder)
+    assert not folder.exists()
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(installer, "_make", killed)
+        create(folder, server)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(installer, "_clear", killed)
+        installer.remove(folder)
+    create(folder, server)
+    assert values(folder) == "2"
+
+
 def test_download_that_stalls_and_then_goes_on(server: Server, folder: Path) -> None:
     server.silent.add("lento_second-1.0-py3-none-any.whl")
     with pytest.raises(InputError, match="lento-second==1.0 could not be downloaded .*stalls.*start again to go on"):
