@@ -28,6 +28,8 @@ WIDTH = 192
 """Of the small pictures that cuts are found in."""
 FINE_WIDTH = 480
 """Of those that repeats are found in."""
+LEAST_SIDE = 32
+"""Of both: OpenCV's flow ends the process on smaller ones, for its coarsest level is then smaller than its patches."""
 WINDOW = (9, 9)
 REACH = 3
 """Frames on either side of a cut that are all unlike each other: a flash of two frames is none."""
@@ -66,7 +68,8 @@ def look_at(image: Image, encoding: Encoding) -> Look:
     gray = cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_RGB2GRAY)
 
     def scaled(to: int) -> Gray:
-        size = (min(width, to), max(16, round(height * min(width, to) / width)))
+        scale = min(1, to / width)
+        size = (max(LEAST_SIDE, round(width * scale)), max(LEAST_SIDE, round(height * scale)))
         return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
 
     return Look(scaled(WIDTH), scaled(FINE_WIDTH))

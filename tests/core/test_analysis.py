@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from core.analysis import LONGEST_HOLD, Analysis, look_at, replaceable
 from core.color import Encoding
 from core.images import Image
 
+ROOT = Path(__file__).resolve().parents[2]
 SIZE = (320, 180)
 
 
@@ -71,6 +76,40 @@ def test_two_cuts_a_few_frames_apart() -> None:
 def test_a_still_picture_has_no_cut() -> None:
     assert cuts_of([scene(4)] * 8) == set()
     assert cuts_of([scene(4)]) == set()
+
+
+SHAPES = [
+    *((1920, 300), (400, 8), (640, 4), (2000, 16), (1, 96), (160, 1), (1, 1), (3840, 400), (192, 31), (192, 32)),
+    *((8, 1000), (2, 2), (16, 16), (31, 33), (33, 31), (300, 40), (5000, 1), (1, 5000), (1000, 33), (100, 15)),
+]
+FEW_FRAMES = """
+import sys, numpy as np
+from core.analysis import Analysis, look_at
+from core.color import Encoding
+for shape in sys.argv[1:]:
+    width, height = map(int, shape.split("x"))
+    print(shape, end=" ", flush=True)
+    dice = np.random.default_rng(0)
+    first, second = (dice.integers(0, 256, (height, width, 3), np.uint8) for _ in range(2))
+    analysis = Analysis(cuts=True, repeats=True)
+    for frame in [first, first, np.roll(first, 40, axis=1), second, second, np.roll(second, 3, axis=0)]:
+        analysis.add(look_at(frame, Encoding()))
+    assert analysis.cuts() <= set(range(6))
+print("all", flush=True)
+"""
+
+
+def test_pictures_of_any_shape_are_looked_at() -> None:
+    """In a process of its own, for what OpenCV cannot work on ends the process."""
+    shapes = [f"{width}x{height}" for width, height in SHAPES]
+    done = subprocess.run([sys.executable, "-c", FEW_FRAMES, *shapes], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == [*shapes, "all"], done.stderr
+
+
+@pytest.mark.parametrize("size", [(1920, 200), (24, 180)])
+def test_a_cut_in_a_clip_of_an_odd_shape(size: tuple[int, int]) -> None:
+    frames = [cv2.resize(scene(0 if index < 6 else 5, 2.0 * index), size) for index in range(12)]
+    assert cuts_of(frames) == {6}
 
 
 def noisy(image: Image, seed: int) -> Image:
