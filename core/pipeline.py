@@ -22,7 +22,7 @@ from .job import LIGHT_FORMATS, Job
 from .making import make_frames
 from .messages import Cancelled, InputError, Progress, Record, Status, Warning
 from .plan import HEADER_ERROR, OutputFrame, host_rate, make_plan, needed_frames, time_map
-from .sink import Sink
+from .sink import Sink, sound_name
 from .source import Source, open_source
 from .threads import reading, writing
 from .timing import TimeMap
@@ -154,8 +154,8 @@ def _write_sounds(job: Job, sink: Sink, times: TimeMap, fps: Fraction, tell: Tel
         )
     names = []
     for number, (path, start, per_second) in enumerate(job.sounds, start=1):
-        name = f"sound-{number}.wav"
-        if not (sink.folder / name).exists():
+        name = sound_name(number)
+        if not sound.is_complete(sink.folder / name):
             tell(Status(f"Stretching the sound of {path}"))
             made = sound.stretched(Path(path), start, per_second, times, fps, keep_pitch=job.sound != "tape")
             sink.write_file(name, sound.wav(made))

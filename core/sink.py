@@ -5,6 +5,7 @@ A folder of frames:
 
     000001.png ...   contiguous
     .job             digest of the job that the folder belongs to, written before the first frame
+    sound-1.wav      the stretched sound, where the clip has one
     slow.mkv         the frames as a movie, where the job asks for one; it takes the place of their files
     result.json      what every frame is, written after the last one
     .lock            held while a worker writes here; the operating system lets go of it when the worker ends
@@ -31,6 +32,11 @@ OWNER, RESULT, LOCK, MOVIE = ".job", "result.json", ".lock", "slow"
 PART = ".part"
 
 
+def sound_name(number: int | str) -> str:
+    """The file of a stretched sound, counted from 1."""
+    return f"sound-{number}.wav"
+
+
 class Sink:
     """The output folder of one job. Frames may be written from several threads."""
 
@@ -48,13 +54,20 @@ class Sink:
         """
         with self._explained("prepare the folder"):
             self.folder.mkdir(parents=True, exist_ok=True)
+            is_new = not (self.folder / LOCK).exists()
             lock = open(self.folder / LOCK, "w")  # noqa: SIM115  (closed below; closing it lets the lock go)
         try:
             if not locks.take(lock):  # without locks, atomic renames still keep the frames whole
                 raise InputError(
                     f"{self.folder} is in use by another worker that slows the same range: wait for it, or cancel it."
                 )
-            self._claim()
+            try:
+                self._claim()
+            except BaseException:
+                lock.close()  # first: Windows deletes no open file
+                if is_new:
+                    (self.folder / LOCK).unlink(missing_ok=True)
+                raise
             for leftover in self.folder.glob(f"*{PART}"):
                 leftover.unlink()
             yield self
@@ -69,13 +82,17 @@ class Sink:
                     f"{self.folder} holds the frames of another job (other media, range, factor or engine): choose "
                     "another folder, or delete this one if its frames are not needed."
                 )
-        elif any(path.suffix in READABLE or path.name == self._movie for path in self.folder.iterdir()):
+        elif foreign := sorted(path.name for path in self.folder.iterdir() if self._is_of_a_job(path)):
             raise InputError(
-                f"{self.folder} holds images or a movie that are not this job's: choose another folder, or an empty "
-                "one."
+                f"{self.folder} holds {foreign[0]}, and images, movies, sounds or results there are not this job's: "
+                "choose another folder, or an empty one."
             )
         else:
             self.write_file(OWNER, self._job.digest().encode())
+
+    def _is_of_a_job(self, path: Path) -> bool:
+        """Whether a job may write, or take over, a file of that name."""
+        return path.suffix in READABLE or path.name in (self._movie, RESULT) or path.match(sound_name("[0-9]*"))
 
     def missing(self, frames: Sequence[OutputFrame]) -> list[OutputFrame]:
         """Those of the job's frames that are not there yet, in order."""

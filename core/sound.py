@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import os
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -249,3 +250,13 @@ def wav(samples: Samples) -> bytes:
         writer.setframerate(RATE)
         writer.writeframes(packed.tobytes())
     return file.getvalue()
+
+
+def is_complete(path: Path) -> bool:
+    """Whether a WAV file that `wav` made is there and whole: a machine that lost power may have cut it short."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(8)
+            return head[:4] == b"RIFF" and int.from_bytes(head[4:], "little") + len(head) == file.seek(0, os.SEEK_END)
+    except OSError:
+        return False

@@ -83,11 +83,20 @@ def test_frames_of_another_job_are_never_written_over(tmp_path: Path) -> None:
         pass
 
 
-def test_images_of_nobody_are_never_written_over(tmp_path: Path) -> None:
-    (tmp_path / "holiday.png").write_bytes(b"x")
-    with pytest.raises(InputError, match="holds images or a movie that are not this"), Sink(job(tmp_path)).opened():
+@pytest.mark.parametrize("name", ["holiday.png", "result.json", "sound-1.wav", "sound-2.wav"])
+def test_files_of_nobody_are_never_written_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(InputError, match=f"holds {name}, and .* are not this job's"), Sink(job(tmp_path)).opened():
         pass
-    assert (tmp_path / "holiday.png").read_bytes() == b"x"
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, b"x")], "and no lock is left"
+
+
+def test_lock_of_another_is_left(tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_bytes(b"")
+    (tmp_path / "holiday.png").write_bytes(b"x")
+    with pytest.raises(InputError, match="holiday.png"), Sink(job(tmp_path)).opened():
+        pass
+    assert (tmp_path / ".lock").exists()
 
 
 def test_one_worker_a_folder(tmp_path: Path) -> None:

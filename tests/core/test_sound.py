@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from core.messages import InputError
-from core.sound import RATE, has_sound, read_sound, stretched, wav
+from core.sound import RATE, has_sound, is_complete, read_sound, stretched, wav
 from core.timing import constant, drawn, eased
 from scripts.clips import find_clicks, write_clip
 
@@ -143,3 +143,14 @@ def test_wav_holds_the_samples(tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "a.wav")) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate(), file.getnframes()) == (1, 3, RATE, 6)
     assert np.allclose(read_sound(tmp_path / "a.wav", 0, 6 / RATE), np.clip(samples, -1, 1), atol=1e-6)
+
+
+def test_wav_that_is_cut_short_is_not_complete(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    assert not is_complete(path)
+    whole = wav(np.zeros((1, 7), np.float32))
+    path.write_bytes(whole)
+    assert is_complete(path)
+    for damaged in (whole[:-1], whole[:5], b"", bytes(len(whole))):
+        path.write_bytes(damaged)
+        assert not is_complete(path)

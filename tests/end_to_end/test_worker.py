@@ -91,6 +91,16 @@ def test_whole_clip_is_slowed_where_no_range_is_given(clip: Path, tmp_path: Path
     assert read_number(read(tmp_path / "o" / "000080.png")) == 39
 
 
+def test_damaged_sound_of_the_job_is_made_again(clip: Path, tmp_path: Path) -> None:
+    arguments = (clip, "--output", tmp_path, "--range", 0, 6, "--factor", 2, "--engine", "nearest")
+    assert core("slow", *arguments).returncode == 0
+    sound = tmp_path / "sound-1.wav"
+    whole = sound.read_bytes()
+    sound.write_bytes(whole[:1000])
+    assert core("slow", *arguments).returncode == 0
+    assert sound.read_bytes() == whole
+
+
 def test_image_sequence_in_any_folder(tmp_path: Path, clip: Path) -> None:
     out = tmp_path / "first"
     assert core("slow", clip, "--output", out, "--range", 0, 6, "--factor", 1, "--engine", "nearest").returncode == 0
