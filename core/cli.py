@@ -53,9 +53,11 @@ def parser() -> Parser:
     plan = commands.add_parser("plan", help="list the frames that `slow` would make, as JSON, without making them")
     for command in (slow, plan):
         command.add_argument(
-            "input", metavar="INPUT", help="a movie, or a folder or the first file of an image sequence"
+            "input", metavar="INPUT", type=_named, help="a movie, or a folder or the first file of an image sequence"
         )
-        command.add_argument("--output", metavar="DIR", required=command is slow, help="folder for the frames")
+        command.add_argument(
+            "--output", metavar="DIR", type=_named, required=command is slow, help="folder for the frames"
+        )
         command.add_argument(
             "--range",
             nargs=2,
@@ -114,6 +116,12 @@ def _factor(text: str) -> Fraction:
         return parse_factor(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _named(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("its name is empty, as an unset shell variable is: name a file or a folder")
+    return text
 
 
 def _path(text: str) -> str:
