@@ -35,6 +35,15 @@ from .models import store
 from .process import cancel_on_signals, cancel_when_stdin_closes, end_when_cancelled, read_job, reported
 from .timing import parse_factor, parse_knot
 
+MEANT_FOR = {
+    "speed": ("curve",),
+    "length": ("fit",),
+    "factor": ("factor",),
+    "ease": ("factor", "fit"),
+    "ramp": ("factor", "fit"),
+}
+"""The choices of --time with which a flag has an effect."""
+
 
 class Parser(argparse.ArgumentParser):
     """Complains the way everything else does: an InputError with a sentence."""
@@ -74,14 +83,15 @@ def parser() -> Parser:
             nargs="+",
             type=_knot,
             metavar="FRAME:SPEED",
-            help="points of a speed curve, such as 0:100%% 24:25%%",
+            help="points of a speed curve, such as 0:100%% 24:25%%; sets --time curve",
         )
         command.add_argument(
             "--cut-at", nargs="+", type=int, default=(), metavar="N", help="frames that begin a new shot"
         )
         command.add_argument("--no-cut-at", nargs="+", type=int, default=(), metavar="N", help="frames that do not")
         for field, spec in options(Job):
-            named: dict[str, Any] = {"help": f"{spec.help} ({field.default})", "default": field.default}
+            # no default here: what is given has to be told from what is not
+            named: dict[str, Any] = {"help": f"{spec.help} ({field.default})", "default": None}
             if isinstance(field.default, Fraction):
                 named |= {"type": _factor, "metavar": "F"}
             elif isinstance(field.default, bool):
@@ -195,11 +205,13 @@ def job_of(arguments: argparse.Namespace, tell: Callable[[Record], None]) -> Job
                     "frames of the source from 1 on."
                 )
         sounds = ((str(source.path), start / source.fps, source.fps),) if has_sound(source.path) else ()
+        if arguments.fps and not source.files:
+            raise InputError(f"--fps means nothing to {source.path}, a movie with a rate of its own: leave it out.")
         chosen = {field.name: getattr(arguments, field.name) for field, _ in options(Job)}
-        if arguments.speed:
-            chosen["time"] = "curve"
+        chosen = {name: value for name, value in chosen.items() if value is not None}
+        chosen["time"] = _time_of(arguments)
         if arguments.host_fps and chosen["time"] == "factor":
-            chosen["factor"] *= arguments.host_fps / source.fps
+            chosen["factor"] = chosen.get("factor", Job.factor) * arguments.host_fps / source.fps
     return Job(
         source=str(source.path),
         files=source.files,
@@ -214,6 +226,23 @@ def job_of(arguments: argparse.Namespace, tell: Callable[[Record], None]) -> Job
         output=os.path.abspath(arguments.output or os.curdir),
         **chosen,
     )
+
+
+def _time_of(arguments: argparse.Namespace) -> str:
+    """What sets the speed: --time, or what a speed curve or a length that is given says.
+
+    Raises InputError for a flag that would have no effect.
+    """
+    implied = "curve" if arguments.speed is not None else "fit" if arguments.length is not None else "factor"
+    time: str = arguments.time or implied
+    for name, times in MEANT_FOR.items():
+        if getattr(arguments, name) is not None and time not in times:
+            raise InputError(
+                f"--{name} means nothing to --time {time}: leave it out, or choose --time {' or '.join(times)}."
+            )
+    if arguments.ramp is not None and arguments.ease in (None, "none"):
+        raise InputError("--ramp means nothing without an eased end: leave it out, or choose --ease in, out or both.")
+    return time
 
 
 def _print_plan(arguments: argparse.Namespace) -> int:

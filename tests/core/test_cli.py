@@ -22,3 +22,29 @@ def test_empty_name_is_no_folder(clip: Path, tmp_path: Path, words: tuple[str, .
     names = {"CLIP": str(clip), "OUT": str(tmp_path)}
     with pytest.raises(InputError, match="its name is empty, as an unset shell variable is: name a file or a folder"):
         asked(*(names.get(word, word) for word in words))
+
+
+def test_length_and_speed_say_what_sets_the_time(clip: Path, tmp_path: Path) -> None:
+    job = asked(clip, "--output", tmp_path, "--length", 96)
+    assert (job.time, job.length) == ("fit", 96)
+    assert asked(clip, "--output", tmp_path, "--speed", "0:50%").time == "curve"
+    plain = asked(clip, "--output", tmp_path)
+    assert (plain.time, plain.factor, plain.length) == ("factor", Job.factor, Job.length)
+    assert asked(clip, "--output", tmp_path, "--host-fps", 48).factor == 2 * Job.factor
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--time factor --length 96", "--length means nothing to --time factor: leave it out, or choose --time fit"),
+        ("--time fit --length 96 --speed 0:50%", "--speed means nothing to --time fit: .* choose --time curve"),
+        ("--length 96 --speed 0:50%", "--length means nothing to --time curve"),
+        ("--length 96 --factor 4", "--factor means nothing to --time fit"),
+        ("--speed 0:50% --ease in", "--ease means nothing to --time curve: .* choose --time factor or fit"),
+        ("--ramp 6", "--ramp means nothing without an eased end"),
+        ("--fps 30", "--fps means nothing to .*clip.mp4, a movie with a rate of its own: leave it out"),
+    ],
+)
+def test_flag_without_an_effect_is_refused(clip: Path, tmp_path: Path, words: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        asked(clip, "--output", tmp_path, *words.split())
