@@ -100,8 +100,10 @@ def parser() -> Parser:
                 named |= {"type": int, "metavar": "N"}
             elif spec.is_path:
                 named |= {"metavar": "FILE", "type": _path}
+            elif spec.numbered:  # the job checks it: a list cannot hold every number
+                named |= {"metavar": f"{{{','.join(spec.names)}}}"}
             else:
-                named |= {"choices": [choice.id for choice in spec.choices]}
+                named |= {"choices": spec.names}
             command.add_argument(f"--{field.name.replace('_', '-')}", **named)
     run = commands.add_parser("run", help="run a job file")
     run.add_argument("job", metavar="JOB.json")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import Field, dataclass, field, fields
 from fractions import Fraction
@@ -50,6 +51,8 @@ class Option:
     usual_maximum: Fraction | None = None
     """Where a slider ends; larger values can be typed."""
     choices: tuple[Choice, ...] = ()
+    numbered: str = ""
+    """A choice that takes a number, too, which menus do not list: with "cuda" also "cuda:0" and "cuda:7"."""
     is_path: bool = False
     """A file's name, which may be empty."""
     engines: tuple[str, ...] = ()
@@ -61,11 +64,21 @@ class Option:
         """Whether that engine has the option."""
         return not self.engines or engine in self.engines
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its choices for people, with one for those that are numbered."""
+        return (*(choice.id for choice in self.choices), *([f"{self.numbered}:N"] if self.numbered else []))
+
+    def _offers(self, value: Any) -> bool:
+        if any(value == choice.id for choice in self.choices):
+            return True
+        is_numbered = self.numbered and isinstance(value, str)
+        return bool(is_numbered and re.fullmatch(rf"{self.numbered}:(0|[1-9][0-9]*)", value))
+
     def check(self, name: str, value: Any) -> None:
         """Raise JobError where `value` is out of the option's range or list."""
-        if self.choices and value not in {choice.id for choice in self.choices}:
-            names = ", ".join(choice.id for choice in self.choices)
-            raise JobError(f"{name}: {value!r} is not one of {names}.")
+        if self.choices and not self._offers(value):
+            raise JobError(f"{name}: {value!r} is not one of {', '.join(self.names)}.")
         if self.minimum is not None and value < self.minimum:
             raise JobError(f"{name}: {value} is too small, the least is {self.minimum}.")
         if self.maximum is not None and value > self.maximum:
@@ -255,7 +268,13 @@ class Job:
     )
     format: str = option("auto", label="Format", help="What the frames are written as", choices=FORMATS)
     device: str = option(
-        "auto", label="Device", help="Where the engine runs", choices=DEVICES, engines=NETWORKS, elsewhere=("cpu",)
+        "auto",
+        label="Device",
+        help="Where the engine runs",
+        choices=DEVICES,
+        numbered="cuda",
+        engines=NETWORKS,
+        elsewhere=("cpu",),
     )
     precision: str = option(
         "auto",

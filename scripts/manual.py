@@ -24,7 +24,7 @@ def tables() -> dict[str, str]:
     """Name of a table -> its Markdown."""
     rows = ["| option | default | values | what it does |", "|---|---|---|---|"]
     for field, spec in (*options(Job), *options(Placement)):
-        values = ", ".join(f"`{choice.id}`" for choice in spec.choices)
+        values = ", ".join(f"`{name}`" for name in spec.names)
         default = f"`{field.default}`"
         if spec.is_path:
             values, default = "a file", "none"

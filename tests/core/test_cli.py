@@ -48,3 +48,10 @@ def test_length_and_speed_say_what_sets_the_time(clip: Path, tmp_path: Path) -> 
 def test_flag_without_an_effect_is_refused(clip: Path, tmp_path: Path, words: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         asked(clip, "--output", tmp_path, *words.split())
+
+
+def test_any_gpu_may_be_named(clip: Path, tmp_path: Path) -> None:
+    assert asked(clip, "--output", tmp_path, "--device", "cuda:0").device == "cuda:0"
+    assert asked(clip, "--output", tmp_path, "--device", "cuda:9").device == "cuda:9"
+    with pytest.raises(InputError, match="device: 'toaster' is not one of auto, cuda, .*cpu, cuda:N"):
+        asked(clip, "--output", tmp_path, "--device", "toaster")

@@ -84,6 +84,17 @@ def test_wrong_field_is_named(change: dict[str, object], sentence: str) -> None:
         Job.from_json(json.dumps({**SOUND, **change}))
 
 
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:1", "cuda:7", "cuda:12"])
+def test_any_gpu_may_be_named(device: str) -> None:
+    assert Job.from_json(json.dumps({**SOUND, "device": device})).device == device
+
+
+@pytest.mark.parametrize("device", ["cuda:", "cuda:-1", "cuda:01", "cuda:x", "cuda:1\n", "cpu:0", ["cuda"], 3])
+def test_what_is_no_device(device: object) -> None:
+    with pytest.raises(JobError, match="device: .* is not one of auto, cuda, cuda:1, .*, cpu, cuda:N."):
+        Job.from_json(json.dumps({**SOUND, "device": device}))
+
+
 @pytest.mark.parametrize("name", ["source", "output", "start", "end"])
 def test_missing_field_is_named(name: str) -> None:
     with pytest.raises(JobError, match=f"{name}: missing"):

@@ -212,7 +212,7 @@ def test_text_for_people(clip: Path, tmp_path: Path) -> None:
         (["CLIP", "--engine", "magic"], "invalid choice: 'magic'"),
         (["CLIP", "--cut-at", "12", "3000"], "Frame 3000 cannot begin a shot: "),
         (["CLIP", "--no-cut-at", "-1"], "Frame -1 cannot begin a shot: "),
-        (["CLIP", "--device", "toaster"], "invalid choice: 'toaster'"),
+        (["CLIP", "--device", "toaster"], "device: 'toaster' is not one of auto, "),
         (["/dev/null"], "/dev/null is no movie"),
         ([str(ROOT / "LICENSE")], "is no movie that can be read"),
         ([str(ROOT / "docs")], "holds no numbered images"),
