@@ -115,7 +115,9 @@ def parser() -> Parser:
     serve = commands.add_parser("serve", help="run job files that standard input names, one after the other")
     serve.add_argument("--idle", type=float, default=300.0, metavar="SECONDS", help="end after so long without a job")
     engines = commands.add_parser("engines", help="list the engines, or say what a checkpoint is")
-    engines.add_argument("--weights", metavar="FILE", help="a checkpoint to recognise")
+    engines.add_argument(
+        "--weights", metavar="FILE", type=_path, help="a checkpoint to recognise, or an installed model's name"
+    )
     environment_commands.add_parsers(commands)
     models_commands.add_parsers(commands)
     for command in (slow, run, engines):
@@ -186,7 +188,19 @@ def _run(arguments: argparse.Namespace, messenger: Messenger, cancel: threading.
     from . import pipeline  # here, so that a Python without its packages is reported as a record
 
     with in_use(Path(sys.executable)):
-        return str(pipeline.run(job_of(arguments, messenger.send), messenger.send, cancel))
+        job = job_of(arguments, messenger.send)
+        if arguments.command == "slow" and job.engine in NEED_WEIGHTS and not job.weights:
+            raise InputError(_about_weights(job.engine))
+        return str(pipeline.run(job, messenger.send, cancel))
+
+
+def _about_weights(engine: str) -> str:
+    names = store.names_for(engine)
+    return (
+        f"weights: the engine {engine!r} needs a checkpoint from its authors: name its file"
+        + (f" or an installed model ({', '.join(names)})" if names else "")
+        + " with --weights, or choose the engine lento, which brings its own."
+    )
 
 
 def job_of(arguments: argparse.Namespace, tell: Callable[[Record], None]) -> Job:
@@ -302,17 +316,25 @@ def _print_engines(arguments: argparse.Namespace) -> int:
     if arguments.weights:
         return _print_checkpoint(arguments.weights, arguments.json)
     lacks = {choice.id: lacking(choice.id) for choice in ENGINES}
+    try:
+        models = {choice.id: store.names_for(choice.id) for choice in ENGINES}
+    except Failure as failure:  # a damaged description of one model hides no engine
+        print(f"Warning: {failure}", file=sys.stderr)
+        models = {}
     if arguments.json:
         listed = [
-            {"id": choice.id, "label": choice.label, "help": choice.help, "lacks": lacks[choice.id]}
+            {"id": choice.id, "label": choice.label, "help": choice.help, "lacks": lacks[choice.id],
+             "weights": models.get(choice.id, [])}
             for choice in ENGINES
-        ]
+        ]  # fmt: skip
         print(json.dumps(listed, indent=1))
         return ExitCode.DONE
     for choice in ENGINES:
         needed = [lacks[choice.id]] if lacks[choice.id] else []
-        needed += ["a checkpoint: --weights FILE"] if choice.id in NEED_WEIGHTS else []
-        print(f"{choice.id:17} {choice.help}{_missing(needed)}")
+        names = models.get(choice.id, [])
+        needed += ["a checkpoint: --weights FILE"] if choice.id in NEED_WEIGHTS and not names else []
+        ready = f" (ready: --weights {' | '.join(names)})" if names and not needed else ""
+        print(f"{choice.id:17} {choice.help}{_missing(needed)}{ready}")
     return ExitCode.DONE
 
 

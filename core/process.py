@@ -21,8 +21,8 @@ PATIENCE = 1.0
 """Seconds that a cancelled job has to end by itself."""
 
 
-def reported(messenger: Messenger, work: Callable[[], str], cancelled: Status = CANCELLED) -> int:
-    """Do the work, whose result is a path; whatever happens, the last record is `done`."""
+def reported(messenger: Messenger, work: Callable[[], str | None], cancelled: Status = CANCELLED) -> int:
+    """Do the work, whose result is a path, if anything; whatever happens, the last record is `done`."""
     code, result = ExitCode.DONE, None
     try:
         result = work()
@@ -68,7 +68,10 @@ def reported(messenger: Messenger, work: Callable[[], str], cancelled: Status = 
 
 
 def command(
-    as_json: bool, until_stdin_closes: bool, work: Callable[[Tell, threading.Event], str], cancelled: Status = CANCELLED
+    as_json: bool,
+    until_stdin_closes: bool,
+    work: Callable[[Tell, threading.Event], str | None],
+    cancelled: Status = CANCELLED,
 ) -> int:
     """Run a command that tells records and can be cancelled; its exit code. `work` is given where to tell them."""
     messenger = Messenger(claim_stdout(), as_json)

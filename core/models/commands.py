@@ -44,11 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.verb == "list":
         return _list(arguments)
 
-    def work(tell: Tell, cancel: threading.Event) -> str:
+    def work(tell: Tell, cancel: threading.Event) -> str | None:
         folder = store.folder_of(arguments.folder)
         if arguments.verb == "remove":
-            store.remove(arguments.name, folder)
-            return str(folder)
+            tell(Status(f"Removed the model {arguments.name!r}: {store.remove(arguments.name, folder)}"))
+            return None
         if arguments.verb == "import":
             file = arguments.file.absolute()
             return str(store.add(file, arguments.name, folder, str(file), tell, cancel).path)

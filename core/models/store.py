@@ -116,15 +116,25 @@ def describe(name: str, path: Path, recognised: tuple[str, str, str], source: st
     return model
 
 
-def remove(name: str, folder: Path) -> None:
-    """Delete a checkpoint and what is known of it. Raises InputError where there is none of that name."""
-    for model in installed(folder):
+def names_for(engine: str) -> list[str]:
+    """Names of the installed models that an engine can run, whose files are there."""
+    return [model.name for model in installed() if model.engine == engine and model.path.is_file()]
+
+
+def remove(name: str, folder: Path) -> Path:
+    """Delete a checkpoint and what is known of it; returns its path.
+
+    Raises InputError where there is none of that name.
+    """
+    models = installed(folder)
+    for model in models:
         if model.name == name:
             with explained(f"The folder of models {folder}"):
                 model.path.unlink(missing_ok=True)
                 (folder / f"{name}.json").unlink()
-            return
-    raise InputError(f"There is no model {name!r} in {folder}.")
+            return model.path
+    there = ", ".join(model.name for model in models) or "none"
+    raise InputError(f"There is no model {name!r} in {folder}: choose one of those that are there ({there}).")
 
 
 def recognise(file: Path) -> tuple[str, str, str]:

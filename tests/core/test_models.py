@@ -250,8 +250,37 @@ def test_from_a_shell_downloaded_and_used_by_its_name(
     made = core(*words, **told)
     assert made.returncode == 0, made.stdout + made.stderr
     assert json.loads((out / "result.json").read_text())["engine"] == "rife"
-    assert core("models", "remove", "ours", **told).returncode == 0
+    recognised = core("engines", "--weights", "ours", **told)
+    assert recognised.returncode == 0, recognised.stderr
+    assert "RIFE 4.6" in recognised.stdout
+    removed = core("models", "remove", "ours", **told)
+    assert removed.stdout == f"Removed the model 'ours': {tmp_path / 'models' / 'ours.pkl'}\n"
     assert core("models", "remove", "ours", **told).returncode == 2
+
+
+def describe(folder: Path, name: str, engine: str) -> None:
+    told = {"name": name, "engine": engine, "family": "F", "licence": "MIT", "bytes": 1, "source": "", "sha256": ""}
+    (folder / f"{name}.json").write_text(json.dumps({**told, "path": f"{name}.pkl"}))
+
+
+def test_installed_models_are_named_where_an_engine_needs_one(clip: Path, tmp_path: Path) -> None:
+    for name, engine in (("mine", "rife"), ("gone", "rife"), ("other", "dain")):
+        describe(tmp_path, name, engine)
+        (tmp_path / f"{name}.pkl").write_bytes(b"x" * (name != "gone"))
+    (tmp_path / "gone.pkl").unlink()
+    told = {"LENTO_MODELS": str(tmp_path)}
+    listed = {line.split()[0]: line for line in core("engines", **told).stdout.splitlines()}
+    assert listed["rife"].endswith("(ready: --weights mine)")
+    assert listed["superslomo"].endswith("(missing: a checkpoint: --weights FILE)")
+    slow = ("slow", str(clip), "--output", str(tmp_path / "o"), "--engine")
+    made = core(*slow, "rife", **told)
+    assert made.returncode == 2
+    assert "name its file or an installed model (mine) with --weights, or choose the engine lento" in made.stdout
+    assert "name its file with --weights" in core(*slow, "superslomo", **told).stdout
+    (tmp_path / "bad.json").write_text("{")
+    done = core("engines", **told)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, len(listed))
+    assert "bad.json does not describe a model" in done.stderr
 
 
 def test_through_a_proxy(server: Server, weights: Path, tmp_path: Path) -> None:
