@@ -120,8 +120,9 @@ def parser() -> Parser:
     )
     environment_commands.add_parsers(commands)
     models_commands.add_parsers(commands)
-    for command in (slow, run, engines):
+    for command in (slow, run):
         command.add_argument("--json", action="store_true", help="one JSON record a line, for programs")
+    engines.add_argument("--json", action="store_true", help="as JSON, for programs")
     return top
 
 
@@ -154,7 +155,17 @@ def _knot(text: str) -> tuple[Fraction, Fraction]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (messages.ExitCode)."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        try:
+            return _run_command(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where Python writes what is left when it ends
+        return ExitCode.DONE
+
+
+def _run_command(words: Sequence[str]) -> int:
     try:
         arguments = parser().parse_args(words)
     except InputError as error:

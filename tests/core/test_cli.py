@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,8 @@ import pytest
 from core.cli import job_of, parser
 from core.job import Job
 from core.messages import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def asked(*words: object) -> Job:
@@ -55,3 +61,25 @@ def test_any_gpu_may_be_named(clip: Path, tmp_path: Path) -> None:
     assert asked(clip, "--output", tmp_path, "--device", "cuda:9").device == "cuda:9"
     with pytest.raises(InputError, match="device: 'toaster' is not one of auto, cuda, .*cpu, cuda:N"):
         asked(clip, "--output", tmp_path, "--device", "toaster")
+
+
+@pytest.mark.parametrize(
+    "words", ["engines", "engines --json", "doctor --wheels --set linux-cpu", "models list --folder .", "slow --help"]
+)
+def test_reader_that_has_enough_is_no_error(words: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "core", *words.split()], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_engines_are_one_json_value_as_their_help_says() -> None:
+    program = [sys.executable, "-m", "core", "engines"]
+    told = subprocess.run([*program, "--json"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert {engine["id"] for engine in json.loads(told)} >= {"lento", "rife"}
+    about = subprocess.run([*program, "--help"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert "as JSON, for programs" in about
+    assert "a line" not in about
