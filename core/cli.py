@@ -70,7 +70,7 @@ def parser() -> Parser:
         command.add_argument(
             "--range",
             nargs=2,
-            type=int,
+            type=_whole,
             metavar=("A", "B"),
             help="source frames from 0, B not included; else the whole clip",
         )
@@ -86,9 +86,9 @@ def parser() -> Parser:
             help="points of a speed curve, such as 0:100%% 24:25%%; sets --time curve",
         )
         command.add_argument(
-            "--cut-at", nargs="+", type=int, default=(), metavar="N", help="frames that begin a new shot"
+            "--cut-at", nargs="+", type=_whole, default=(), metavar="N", help="frames that begin a new shot"
         )
-        command.add_argument("--no-cut-at", nargs="+", type=int, default=(), metavar="N", help="frames that do not")
+        command.add_argument("--no-cut-at", nargs="+", type=_whole, default=(), metavar="N", help="frames that do not")
         for field, spec in options(Job):
             # no default here: what is given has to be told from what is not
             named: dict[str, Any] = {"help": f"{spec.help} ({field.default})", "default": None}
@@ -97,7 +97,7 @@ def parser() -> Parser:
             elif isinstance(field.default, bool):
                 named |= {"action": argparse.BooleanOptionalAction}
             elif isinstance(field.default, int):
-                named |= {"type": int, "metavar": "N"}
+                named |= {"type": _whole, "metavar": "N"}
             elif spec.is_path:
                 named |= {"metavar": "FILE", "type": _path}
             elif spec.numbered:  # the job checks it: a list cannot hold every number
@@ -131,6 +131,13 @@ def _factor(text: str) -> Fraction:
         return parse_factor(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of frames: give one such as 96") from error
 
 
 def _named(text: str) -> str:

@@ -22,6 +22,7 @@ from .messages import InputError
 
 Image = NDArray[Any]
 
+RENEW = "render or copy that file again, or choose a range without it"
 READABLE = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".tga", ".exr"}
 
 
@@ -105,7 +106,7 @@ def read(path: Path) -> Image:
         raise InputError(f"{path} cannot be read ({error.strerror}): check that the file is there.") from error
     image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     if image is None:
-        raise InputError(f"{path} is no image that can be read, or only a part of one.")
+        raise InputError(f"{path} is no image that can be read, or only a part of one: {RENEW}.")
     if image.ndim == 2 or image.shape[2] == 1:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
     return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
@@ -118,7 +119,7 @@ def _read_exr(path: Path) -> Image:
         with OpenEXR.File(str(path)) as file:
             channels = {name: channel.pixels for name, channel in file.channels().items()}
     except (RuntimeError, OSError) as error:
-        raise InputError(f"{path} is no OpenEXR image that can be read ({error}).") from error
+        raise InputError(f"{path} is no OpenEXR image that can be read ({error}): {RENEW}.") from error
     for name in ("RGBA", "RGB"):
         if name in channels:
             return np.ascontiguousarray(channels[name])

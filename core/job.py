@@ -319,10 +319,10 @@ class Job:
                     raise JobError(f"{name}: {entry!r} is not made of {', '.join(kind.__name__ for kind in kinds)}.")
         if self.time == "curve" and not self.speeds:
             raise JobError("speeds: the time 'curve' needs the speeds that it runs through.")
-        if self.end - self.start < 2:
+        if (held := self.end - self.start) < 2:
             raise JobError(
-                f"start, end: the range {self.start} to {self.end} holds {max(0, self.end - self.start)} frames; "
-                "slow motion needs at least 2."
+                f"start, end: the range {self.start} to {self.end} holds {'1 frame' if held == 1 else 'no frames'}, "
+                "and slow motion needs at least 2: choose a longer range."
             )
         if self.shown_start is not None and self.shown_end is not None and self.shown_end <= self.shown_start:
             raise JobError(f"shown_end: {self.shown_end} is not after shown_start, {self.shown_start}.")
@@ -333,7 +333,9 @@ class Job:
         for name in ("fps", "host_fps", "retimed"):
             rate = getattr(self, name)
             if rate is not None and not (isinstance(rate, Fraction) and rate > 0):
-                raise JobError(f"{name}: {rate!r} is not a number above 0.")
+                raise JobError(
+                    f"{name}: {_said(rate)} is not a number above 0: give one such as 24 or 30000/1001, or none."
+                )
         for declared, spec in options(Job):
             value = getattr(self, declared.name)
             spec.check(declared.name, value)
@@ -408,7 +410,7 @@ class Job:
 
 
 def _said(value: Any) -> str:
-    return "on" if value is True else repr(value)
+    return "on" if value is True else str(value) if isinstance(value, Fraction) else repr(value)
 
 
 def _listed(names: Sequence[str]) -> str:

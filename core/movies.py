@@ -103,10 +103,19 @@ class Movie:
     def _open(self) -> InputContainer:
         try:
             return av.open(os.fspath(self.path))
+        except PermissionError as error:
+            raise InputError(
+                f"{self.path} cannot be opened ({error.strerror}): get permission to read it, or copy it elsewhere."
+            ) from error
         except av.error.FFmpegError as error:
-            raise InputError(f"{self.path} is no movie that can be read ({error.strerror}).") from error
+            raise InputError(
+                f"{self.path} is no movie that can be read ({error.strerror}): choose a movie or an image, or get the "
+                "whole file."
+            ) from error
         except OSError as error:
-            raise InputError(f"{self.path} cannot be opened ({error.strerror}).") from error
+            raise InputError(
+                f"{self.path} cannot be opened ({error.strerror}): check that the file and its disk are there."
+            ) from error
 
     def _pts(self, index: int) -> int:
         """The latest timestamp that frame `index` may have."""

@@ -161,7 +161,7 @@ def drawn(frames: int, knots: Sequence[tuple[Fraction, Fraction]]) -> TimeMap:
     is, or not within LONGEST frames, and where the knots' times do not rise from 0.
     """
     if not knots or knots[0][0] != 0 or any(b[0] <= a[0] for a, b in zip(knots, knots[1:], strict=False)):
-        raise TimeError("its times do not rise from 0")
+        raise TimeError("its times do not rise from 0: begin with frame 0, and name every later frame once, in order")
     made = TimeMap(frames, tuple(knots), 1)
     end = _first_time(made.knots, made._positions, frames)
     if end is None:

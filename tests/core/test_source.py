@@ -133,6 +133,15 @@ def test_a_frame_out_of_order_is_shown_as_blender_shows_it(tmp_path: Path) -> No
         assert [read_number(frame) for frame in source.frames(4, 7)] == [4, 5, 6]
 
 
+def test_movie_that_may_not_be_read(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(path: str) -> None:
+        raise av.error.PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(av, "open", forbidden)
+    with pytest.raises(InputError, match=r"clip.mp4 cannot be opened .Permission denied.: get permission to read it"):
+        Movie(clip, lambda text: None)
+
+
 def test_pixels_that_cannot_be_converted(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(frame: av.VideoFrame) -> None:
         raise ValueError("no such conversion")
@@ -201,7 +210,7 @@ def test_what_cannot_be_read(tmp_path: Path, clip: Path) -> None:
         "text.mp4": "is no movie that can be read",
         "empty.mov": "is no movie that can be read",
         "folder": "holds no numbered images",
-        "broken": "a1.png is no image that can be read",
+        "broken": "a1.png is no image that can be read, or only a part of one: render or copy that file again, or",
         "sound.m4a": "has no picture",
     }.items():
         with pytest.raises(InputError, match=sentence):

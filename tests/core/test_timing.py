@@ -170,7 +170,7 @@ def test_normal_speed_changes_nothing(frames: int) -> None:
         ([(F(0), F(0))], "never reaches the end"),
         ([(F(0), F(1)), (F(10), F(-1, 2))], "its last speed is -50%"),
         ([(F(0), F(1, 10**6))], "more than 1000000"),
-        ([(F(1), F(1))], "do not rise from 0"),
+        ([(F(1), F(1))], "do not rise from 0: begin with frame 0, and name every later frame once"),
         ([(F(0), F(1)), (F(0), F(1))], "do not rise from 0"),
         ([], "do not rise from 0"),
     ],
