@@ -19,6 +19,7 @@ from .environment.installer import in_use
 from .environment.packages import lacking
 from .job import ENGINES, NEED_WEIGHTS, Job, options
 from .messages import (
+    JOB_LINE,
     Done,
     Error,
     ExitCode,
@@ -112,7 +113,11 @@ def parser() -> Parser:
         action="store_true",
         help="cancel when standard input ends: the program that started the worker is gone",
     )
-    serve = commands.add_parser("serve", help="run job files that standard input names, one after the other")
+    serve = commands.add_parser(
+        "serve",
+        help="run job files that standard input names, one after the other",
+        description=f"Each line of standard input names a job, and where its log goes: {JOB_LINE}",
+    )
     serve.add_argument("--idle", type=float, default=300.0, metavar="SECONDS", help="end after so long without a job")
     engines = commands.add_parser("engines", help="list the engines, or say what a checkpoint is")
     engines.add_argument(

@@ -25,6 +25,9 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import IO, ClassVar
 
+JOB_LINE = '{"job": "/path/job.json", "log": "/path/worker.log"}'
+"""What such a worker reads: a line like this for each job."""
+
 
 class ExitCode(IntEnum):
     """How a worker ended; the exit status of its process."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A worker that stays: it runs one job after the other, with everything loaded that the last one needed.
 
-Standard input has a line of JSON for each job: {"job": "/path/job.json", "log": "/path/worker.log"}. Records go to
-standard output as in `run`; after a job's `done` comes a `ready`. A cancelled job ends the worker, and so does the end
-of standard input, or too long a time without a job.
+Standard input has a line of JSON for each job, such as messages.JOB_LINE. Records go to standard output as in `run`;
+after a job's `done` comes a `ready`, also where a line names no job. A cancelled job ends the worker, and so does the
+end of standard input, or too long a time without a job.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from . import __version__
 from .environment.installer import in_use
-from .messages import ExitCode, Messenger, Ready, Status, claim_stdout
+from .messages import JOB_LINE, ExitCode, InputError, Messenger, Ready, Status, claim_stdout
 from .process import cancel_on_signals, end_when_cancelled, read_job, reported
 
 STATM = Path("/proc/self/statm")
@@ -36,10 +36,7 @@ def serve(idle: float) -> int:
     code = int(ExitCode.DONE)
     with ExitStack() as environment:  # kept from being changed from the first job to the last
         while line := _next(lines, idle):
-            asked = json.loads(line)
-            _log_to(asked["log"])
-            work = partial(_run, Path(asked["job"]), messenger, cancel, environment)
-            code = reported(messenger, work)
+            code = reported(messenger, partial(_answer, line, messenger, cancel, environment))
             if cancel.is_set():
                 break
             _log_to(os.devnull)  # while it waits, it holds nothing of the job's folder
@@ -53,6 +50,25 @@ def _next(lines: queue.SimpleQueue[bytes], idle: float) -> bytes:
         return lines.get(timeout=idle)
     except queue.Empty:
         return b""
+
+
+def _answer(line: bytes, messenger: Messenger, cancel: threading.Event, environment: ExitStack) -> str:
+    """Run the job of a line. Raises InputError where the line names none, too."""
+    try:
+        asked = json.loads(line)
+        job, log = Path(asked["job"]), Path(asked["log"])
+    except (ValueError, KeyError, TypeError) as error:
+        said = line[:200].decode(errors="replace").strip()
+        raise InputError(
+            f"The line {said!r} on standard input names no job: write a line such as {JOB_LINE}."
+        ) from error
+    try:
+        _log_to(log)
+    except OSError as error:
+        raise InputError(
+            f"The log {log} cannot be written ({error.strerror}): name a file in a folder that is there."
+        ) from error
+    return _run(job, messenger, cancel, environment)
 
 
 def _run(job: Path, messenger: Messenger, cancel: threading.Event, environment: ExitStack) -> str:
@@ -69,13 +85,13 @@ def _read(lines: queue.SimpleQueue[bytes], cancel: threading.Event) -> None:
     rest = b""
     while got := os.read(0, 65536):
         *whole, rest = (rest + got).split(b"\n")
-        for line in whole:
+        for line in filter(bytes.strip, whole):
             lines.put(line)
     lines.put(b"")
     cancel.set()  # whoever started the worker is gone
 
 
-def _log_to(path: str) -> None:
+def _log_to(path: str | Path) -> None:
     """From now on what is no record goes there: Python's own messages and those of C libraries alike."""
     sys.stderr.flush()
     with open(path, "wb") as log:

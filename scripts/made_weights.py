@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Checkpoints with parameters by the golden rule: of every network's form, for tests and for measuring speed.
 
-python -m scripts.made_weights NAME OUT.pkl     NAME: 3.6, 4.0, ... 4.26 heavy, superslomo, superslomo_light or dain
+python -m scripts.made_weights NAME OUT.pkl     NAME: 3.6, 4.0, ... "4.26 heavy", superslomo, superslomo_light or dain
 
 What they make are no good pictures; the authors' files are not ours to ship.
 """
 
 from __future__ import annotations
 
+import argparse
 import datetime
-import sys
 
 import numpy as np
 import torch
@@ -35,6 +35,9 @@ LAYOUTS = {
 }
 
 
+NAMES = (*LAYOUTS, "superslomo", "superslomo_light", "dain")
+
+
 def branch_of(name: str, shape: tuple[int, ...], names: set[str]) -> str:
     """The rule's branch for a parameter."""
     stem, _, last = name.rpartition(".")
@@ -58,7 +61,9 @@ def parameters(module: nn.Module, gain: float) -> dict[str, Tensor]:
 
 
 def checkpoint_of(name: str) -> dict[str, object]:
-    """What the authors' file of that network holds, with other numbers."""
+    """What the authors' file of that network holds, with other numbers. Raises ValueError for no name of NAMES."""
+    if name not in NAMES:
+        raise ValueError(f"{name!r} is no network: choose one of {', '.join(NAMES)}")
     if name in LAYOUTS:
         made = parameters(rife.IFNet(LAYOUTS[name]), 1.25 if name == "3.6" else 0.85)
         return {f"module.{key}": tensor for key, tensor in made.items()}
@@ -94,4 +99,8 @@ def pictures(width: int = 96, height: int = 64) -> tuple[np.ndarray, np.ndarray]
 
 
 if __name__ == "__main__":
-    torch.save(checkpoint_of(sys.argv[1]), sys.argv[2])
+    parser = argparse.ArgumentParser(prog="python -m scripts.made_weights", description="Writes a made checkpoint.")
+    parser.add_argument("name", metavar="NAME", choices=NAMES, help=", ".join(NAMES))
+    parser.add_argument("out", metavar="OUT.pkl")
+    arguments = parser.parse_args()
+    torch.save(checkpoint_of(arguments.name), arguments.out)

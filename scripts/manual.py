@@ -7,9 +7,11 @@ python -m scripts.manual --check  exit status 1 where docs/ holds other ones
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -68,19 +70,22 @@ def with_tables(text: str, made: dict[str, str]) -> str:
     return re.sub(pattern, replaced, text, flags=re.DOTALL)
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Write or check every page."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.manual", description="Writes the manual's tables.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 for other tables")
+    check = parser.parse_args(argv).check
     stale = []
     made = {**tables(), **measured_tables()}
     for page in sorted(DOCS.glob("*.md")):
         text = page.read_text(encoding="utf-8")
         if with_tables(text, made) != text:
             stale.append(page.name)
-            if "--check" not in sys.argv:
+            if not check:
                 page.write_text(with_tables(text, made), encoding="utf-8")
     if stale:
-        print(f"{'other tables in' if '--check' in sys.argv else 'wrote'} {', '.join(stale)}")
-    return 1 if stale and "--check" in sys.argv else 0
+        print(f"{'other tables in' if check else 'wrote'} {', '.join(stale)}")
+    return 1 if stale and check else 0
 
 
 if __name__ == "__main__":

@@ -55,6 +55,16 @@ def fetch(wanted: Entry, folder: Path) -> tuple[store.Model, list[Record]]:
     return download.download(wanted, folder, told.append, threading.Event()), told
 
 
+def test_made_weights_are_of_a_network_that_there_is(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'4.5' is no network: choose one of 3.6, 4.0, .*dain"):
+        checkpoint_of("4.5")
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.made_weights", "rife", str(tmp_path / "o.pkl")],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, list(tmp_path.iterdir())) == (2, [])
+
+
 def test_downloaded_described_and_removed(server: Server, weights: Path, tmp_path: Path) -> None:
     folder = tmp_path / "models with ümläut"
     model, told = fetch(entry(server), folder)

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from core.job import Job
-from core.messages import Done, Error, Progress, Record, Status, Warning, decode
+from core.messages import Done, Error, Progress, Ready, Record, Status, Warning, decode
 from core.source import open_source
 from scripts.clips import read_number, write_clip
 from tests import failing
@@ -424,3 +424,29 @@ def test_python_without_the_packages(tmp_path: Path, clip: Path) -> None:
     assert isinstance(error, Error)
     assert "has no module" in error.text
     assert "create or repair the environment" in error.text
+
+
+def test_worker_that_stays_answers_a_line_that_names_no_job(clip: Path, tmp_path: Path) -> None:
+    job = Job(source=str(clip), output=str(tmp_path / "o"), start=0, end=3, engine="nearest")
+    (tmp_path / "job.json").write_text(job.to_json())
+    good = {"job": str(tmp_path / "job.json"), "log": str(tmp_path / "log")}
+    nowhere = {**good, "log": str(tmp_path / "absent" / "log")}
+    bad = ["no JSON", "[1]", "3", '{"job": "/a"}', '{"job": 3, "log": 4}', json.dumps(nowhere)]
+    worker = subprocess.Popen(
+        command("serve", "--idle", 60), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert worker.stdin and worker.stdout
+    worker.stdin.write("\n".join(["", *bad, json.dumps(good), ""]))
+    worker.stdin.flush()
+    told: list[Record] = []
+    while [type(record) for record in told].count(Ready) < len(bad) + 1:
+        told.append(decode(worker.stdout.readline()))
+    out, errors = worker.communicate()
+    assert (out, errors, worker.returncode) == ("", "", 0)
+    sentences = [record.text for record in told if isinstance(record, Error)]
+    assert len(sentences) == len(bad)
+    assert all("names no job: write a line such as {" in sentence for sentence in sentences[:-1])
+    assert "cannot be written (No such file or directory): name a file in a folder that is there" in sentences[-1]
+    assert Done(0, str(tmp_path / "o" / "result.json")) in told
+    assert '{"job": "/path/job.json"' in " ".join(core("serve", "--help").stdout.split())
