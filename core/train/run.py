@@ -181,7 +181,8 @@ class Trainer:
 
             tensors = read(path)
             self.network.load_state_dict(tensors)
-            self.mean = {name: value.to(self.device) for name, value in tensors.items()}
+            # in the module's order, not the file's: `learn` pairs them by their places
+            self.mean = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
             return
         try:
             state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)

@@ -75,6 +75,22 @@ def test_training_goes_on_exactly(tmp_path: Path) -> None:
         assert torch.equal(whole.mean[name], rest.mean[name]), name
 
 
+@pytest.mark.parametrize("network", list(STUDENTS))
+def test_training_begins_with_weights(tmp_path: Path, network: str) -> None:
+    """A file of weights has its tensors in another order than the network."""
+    batch = Samples(Recipe(batch=2, size=64)).batch(0)
+    plan = Plan(str(tmp_path), network, warmup=2)
+    first = Trainer(plan)
+    first.save(tmp_path, Recipe())
+    again = Trainer(plan)
+    again.load(tmp_path / WEIGHTS)
+    for trainer in (first, again):
+        trainer.learn(batch)
+    assert again.step == 1
+    for name, value in first.mean.items():
+        assert torch.equal(value, again.mean[name]), name
+
+
 def test_the_rate_falls_with_the_steps_or_with_the_time(tmp_path: Path) -> None:
     by_steps, by_time = Trainer(Plan(str(tmp_path), steps=110, warmup=10)), Trainer(Plan(str(tmp_path), warmup=10))
     by_steps.step = by_time.step = 5
