@@ -96,6 +96,8 @@ class Trainer:
             fused=on_card, capturable=on_card,
         )  # fmt: skip
         self.step = 0
+        self.seconds = 0.0
+        """Of training, in the runs before this one, too."""
         self.over = 0.0
         """Share of the minutes that is over, where they say how the learning rate falls."""
         self._judge = torch.compile(self.judge) if plan.compile else self.judge
@@ -168,7 +170,7 @@ class Trainer:
         """Write everything that going on needs, and the mean weights as they are shipped."""
         state = {
             "network": self.network.state_dict(), "mean": self.mean, "optimiser": self.optimiser.state_dict(),
-            "step": self.step, "recipe": asdict(recipe),
+            "step": self.step, "seconds": self.seconds, "recipe": asdict(recipe),
         }  # fmt: skip
         _aside(folder / STATE, lambda path: torch.save(state, path))
         tensors = {name: value.detach().float().cpu().contiguous() for name, value in self.mean.items()}
@@ -195,7 +197,7 @@ class Trainer:
         # the rate, and what is known of the device, are this run's
         ours = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({**state["optimiser"], "param_groups": ours})
-        self.step = state["step"]
+        self.step, self.seconds = state["step"], state.get("seconds", 0.0)
 
 
 class Recording:
@@ -264,20 +266,26 @@ def ahead(batches: Iterator[Batch], trainer: Trainer) -> Iterator[Batch]:
 
 
 def run(plan: Plan, recipe: Recipe, resume: Path | None) -> Trainer:
-    """Train until the time is over or the steps are done; the log goes to standard output and to a file."""
+    """Train until the time is over or the steps are done; the log goes to standard output and to a file.
+
+    Without steps, the learning rate falls over the minutes of this run and those that were used before it.
+    """
     folder = Path(plan.output)
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(plan)
     if resume is not None:
         trainer.load(resume)
     began = told = kept = time.monotonic()
-    seconds, judged, since = plan.minutes * 60, None, trainer.step
+    judged, since = None, trainer.step
+    before, end = trainer.seconds, trainer.seconds + plan.minutes * 60
+    trainer.over = before / end
     with open(folder / LOG, "a", encoding="utf-8") as log:
         for batch in ahead(stream(recipe, trainer.step, plan.beside), trainer):
             one = trainer.learn(batch.to(trainer.device))
             judged = one if judged is None else judged + one
             now = time.monotonic()
-            trainer.over = min(1.0, (now - began) / seconds)
+            trainer.seconds = before + now - began
+            trainer.over = min(1.0, trainer.seconds / end)
             over = trainer.over == 1 or trainer.step == plan.steps
             if now - told > EVERY or over:
                 means = {name: round(value, 5) for name, value in trainer.told(judged / (trainer.step - since)).items()}

@@ -15,7 +15,7 @@ from core.messages import InputError
 from core.networks.checkpoints import open_checkpoint
 from core.networks.lento import read
 from core.train import losses
-from core.train.data.samples import Recipe, Samples, turned
+from core.train.data.samples import Batch, Recipe, Samples, turned
 from core.train.pictures import plot, preview
 from core.train.run import LOG, STATE, WEIGHTS, Plan, Trainer, run
 from core.train.students import STUDENTS
@@ -100,6 +100,25 @@ def test_the_rate_falls_with_the_steps_or_with_the_time(tmp_path: Path) -> None:
     assert by_steps.rate() == pytest.approx(by_time.rate()) == pytest.approx(5.05e-4)
     by_steps.step, by_time.over = 110, 1.0
     assert by_steps.rate() == pytest.approx(by_time.rate()) == pytest.approx(1e-5)
+
+
+def test_the_rate_goes_on_where_the_minutes_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates, learn = [], Trainer.learn
+
+    def noted(trainer: Trainer, batch: Batch) -> torch.Tensor:
+        rates.append(trainer.rate())
+        return learn(trainer, batch)
+
+    monkeypatch.setattr(Trainer, "learn", noted)
+    recipe, plan = Recipe(batch=2, size=64), Plan(str(tmp_path), minutes=0.5 / 60, warmup=1)
+    stopped = Trainer(plan)
+    stopped.step, stopped.seconds = 3, 0.5
+    stopped.save(tmp_path, recipe)
+    again = run(plan, recipe, tmp_path / STATE)
+    assert rates[0] == pytest.approx(5.05e-4), "half of all minutes are over"
+    assert rates == sorted(rates, reverse=True)
+    assert again.over == 1.0
+    assert again.seconds >= 1.0
 
 
 def test_damaged_checkpoint(tmp_path: Path) -> None:
