@@ -268,13 +268,16 @@ def ahead(batches: Iterator[Batch], trainer: Trainer) -> Iterator[Batch]:
 def run(plan: Plan, recipe: Recipe, resume: Path | None) -> Trainer:
     """Train until the time is over or the steps are done; the log goes to standard output and to a file.
 
-    Without steps, the learning rate falls over the minutes of this run and those that were used before it.
+    Without steps, the learning rate falls over the minutes of this run and those that were used before it. Raises
+    InputError where `resume` cannot be read, or has as many steps already.
     """
     folder = Path(plan.output)
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(plan)
     if resume is not None:
         trainer.load(resume)
+    if 0 < plan.steps <= trainer.step:
+        raise InputError(f"{resume} has {trainer.step} steps already, and {plan.steps} were asked for: name more.")
     began = told = kept = time.monotonic()
     judged, since = None, trainer.step
     before, end = trainer.seconds, trainer.seconds + plan.minutes * 60
@@ -286,7 +289,7 @@ def run(plan: Plan, recipe: Recipe, resume: Path | None) -> Trainer:
             now = time.monotonic()
             trainer.seconds = before + now - began
             trainer.over = min(1.0, trainer.seconds / end)
-            over = trainer.over == 1 or trainer.step == plan.steps
+            over = trainer.over == 1 or 0 < plan.steps <= trainer.step
             if now - told > EVERY or over:
                 means = {name: round(value, 5) for name, value in trainer.told(judged / (trainer.step - since)).items()}
                 line = {"step": trainer.step, "seconds": round(now - began, 1), "rate": trainer.rate(), **means}

@@ -91,6 +91,17 @@ def test_training_begins_with_weights(tmp_path: Path, network: str) -> None:
         assert torch.equal(value, again.mean[name]), name
 
 
+@pytest.mark.parametrize("steps", [4, 3])
+def test_a_run_that_is_done_trains_no_further(tmp_path: Path, steps: int) -> None:
+    trainer = Trainer(Plan(str(tmp_path)))
+    trainer.step = 4
+    trainer.save(tmp_path, Recipe())
+    before = (tmp_path / STATE).read_bytes()
+    with pytest.raises(InputError, match=f"has 4 steps already, and {steps} were asked for"):
+        run(Plan(str(tmp_path), steps=steps, minutes=0.01), Recipe(batch=2, size=64), tmp_path / STATE)
+    assert (tmp_path / STATE).read_bytes() == before
+
+
 def test_the_rate_falls_with_the_steps_or_with_the_time(tmp_path: Path) -> None:
     by_steps, by_time = Trainer(Plan(str(tmp_path), steps=110, warmup=10)), Trainer(Plan(str(tmp_path), warmup=10))
     by_steps.step = by_time.step = 5
