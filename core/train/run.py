@@ -7,10 +7,10 @@ import copy
 import json
 import math
 import os
-import pickle
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from .students import STUDENTS
 STATE = "training.pt"
 WEIGHTS = "weights.safetensors"
 LOG = "log.jsonl"
+KEPT = {"network", "mean", "optimiser", "step"}
+"""What a checkpoint holds at least."""
 TERMS = {
     "logarithmic": 1.0,
     "charbonnier": 4.0,
@@ -176,28 +178,45 @@ class Trainer:
         tensors = {name: value.detach().float().cpu().contiguous() for name, value in self.mean.items()}
         _aside(folder / WEIGHTS, lambda path: save_file(tensors, path, {"step": str(self.step)}))
 
-    def load(self, path: Path) -> None:
-        """Go on from a checkpoint that `save` wrote, or begin with the weights of a shipped file."""
+    def load(self, path: Path) -> dict[str, Any]:
+        """Go on from a checkpoint that `save` wrote, or begin with the weights of a shipped file.
+
+        Returns the fields of the recipe that it was trained with; of weights, nothing. Raises InputError where the file
+        is neither, or of another network.
+        """
         if path.suffix == ".safetensors":
             from ..networks.files import read
 
             tensors = read(path)
-            self.network.load_state_dict(tensors)
+            with self._of_this_network(path):
+                self.network.load_state_dict(tensors)
             # in the module's order, not the file's: `learn` pairs them by their places
             self.mean = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-            return
+            return {}
         try:
-            state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+            state: Any = torch.load(path, map_location=self.device, weights_only=True)
+        except Exception as error:  # every kind of damage has its own
             raise InputError(
                 f"The checkpoint {path} cannot be read, it is damaged or none: choose another one."
             ) from error
-        self.network.load_state_dict(state["network"])
-        self.mean = state["mean"]
+        if not isinstance(state, dict) or not KEPT <= state.keys():
+            raise InputError(f"{path} is no checkpoint of a run: choose a {STATE}, or weights (.safetensors).")
         # the rate, and what is known of the device, are this run's
         ours = self.optimiser.state_dict()["param_groups"]
-        self.optimiser.load_state_dict({**state["optimiser"], "param_groups": ours})
+        with self._of_this_network(path):
+            self.network.load_state_dict(state["network"])
+            self.mean = {name: state["mean"][name] for name in self.network.state_dict()}
+            self.optimiser.load_state_dict({**state["optimiser"], "param_groups": ours})
         self.step, self.seconds = state["step"], state.get("seconds", 0.0)
+        recipe: dict[str, Any] = state.get("recipe", {})
+        return recipe
+
+    @contextmanager
+    def _of_this_network(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(f"{path} is of another network than {self.plan.network}: choose another one.") from error
 
 
 class Recording:

@@ -138,6 +138,28 @@ def test_damaged_checkpoint(tmp_path: Path) -> None:
         run(Plan(str(tmp_path / "o")), Recipe(), tmp_path / "x.pt")
 
 
+def test_checkpoints_that_are_none(tmp_path: Path) -> None:
+    Trainer(Plan(str(tmp_path), "superslomo_light")).save(tmp_path, Recipe())
+    (tmp_path / "empty.pt").write_bytes(b"")
+    (tmp_path / "text.pt").write_text("A text that somebody named so.")
+    torch.save({"weight": torch.ones(3)}, tmp_path / "dict.pt")
+    torch.save([1], tmp_path / "list.pt")
+    torch.save({"network": 1, "mean": 1, "optimiser": 1, "step": 1}, tmp_path / "numbers.pt")
+    for name, sentence in {
+        STATE: "is of another network than lento",
+        WEIGHTS: "is of another network than lento",
+        "empty.pt": "cannot be read, it is damaged or none",
+        "text.pt": "cannot be read, it is damaged or none",
+        "dict.pt": "is no checkpoint of a run: choose a training.pt",
+        "list.pt": "is no checkpoint of a run",
+        "numbers.pt": "is of another network",
+        "missing.pt": "cannot be read",
+        "missing.safetensors": "cannot be read",
+    }.items():
+        with pytest.raises(InputError, match=f"{name} {sentence}"):
+            Trainer(Plan(str(tmp_path))).load(tmp_path / name)
+
+
 def test_samples_of_real_clips(tmp_path: Path) -> None:
     folder = tmp_path / "clips ü"
     folder.mkdir()
