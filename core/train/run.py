@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -284,6 +284,17 @@ def ahead(batches: Iterator[Batch], trainer: Trainer) -> Iterator[Batch]:
         yield batch
 
 
+def _tell_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """To another recipe one may go on: but not without knowing it."""
+    changes = [
+        f"{name} {now[name]!r} instead of {value!r}"
+        for name, value in before.items()
+        if name != "cache" and now.get(name, value) != value
+    ]
+    if changes:
+        print(f"This run goes on with other samples than before: {', '.join(changes)}.", file=sys.stderr, flush=True)
+
+
 def run(plan: Plan, recipe: Recipe, resume: Path | None) -> Trainer:
     """Train until the time is over or the steps are done; the log goes to standard output and to a file.
 
@@ -294,7 +305,7 @@ def run(plan: Plan, recipe: Recipe, resume: Path | None) -> Trainer:
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(plan)
     if resume is not None:
-        trainer.load(resume)
+        _tell_changes(trainer.load(resume), asdict(recipe))
     if 0 < plan.steps <= trainer.step:
         raise InputError(f"{resume} has {trainer.step} steps already, and {plan.steps} were asked for: name more.")
     began = told = kept = time.monotonic()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,16 @@ def test_a_run_leaves_what_going_on_needs(tmp_path: Path) -> None:
     assert (tmp_path / STATE).stat().st_size < 15 * 2**20
     assert (tmp_path / WEIGHTS).stat().st_size < 16 * 2**20
     assert open_checkpoint(tmp_path / WEIGHTS).network == "lento"
+
+
+def test_another_recipe_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = Recipe(batch=2, size=64)
+    run(Plan(str(tmp_path), steps=1), recipe, None)
+    run(Plan(str(tmp_path), steps=2), replace(recipe, cache="elsewhere"), tmp_path / STATE)
+    assert capsys.readouterr().err == ""
+    run(Plan(str(tmp_path), steps=3), replace(recipe, batch=1, seed=7), tmp_path / STATE)
+    told = "This run goes on with other samples than before: batch 1 instead of 2, seed 7 instead of 0.\n"
+    assert capsys.readouterr().err == told
 
 
 def test_training_goes_on_exactly(tmp_path: Path) -> None:
