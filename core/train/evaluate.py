@@ -28,6 +28,7 @@ from ..engines import Engine, Frame, Settings, create
 from ..images import Image
 from ..messages import InputError
 from ..source import open_source
+from .pictures import Worst
 
 TRIPLETS = 10
 LONGEST_SIDE, SCALED_SIDE = 1300, 1280
@@ -35,7 +36,6 @@ FRAMES = {2: 400, 4: 300}
 """Fold -> frames at a clip's start that are used."""
 LEAST_SQUARE = 1e-3
 """Mean square error that stands for none at all: 78 dB."""
-SHEET = (400, 240)
 FAST = 50
 """Frames per second from which on a clip is used four-fold."""
 
@@ -50,31 +50,6 @@ class Score:
     psnr: float
     ssim: float
     error: float
-
-
-class Worst:
-    """The worst frames of an engine, one of a clip, to look at."""
-
-    def __init__(self, engine: str, most: int = 10) -> None:
-        self.engine, self._most = engine, most
-        self._rows: dict[str, tuple[float, str, list[Image]]] = {}
-
-    def add(self, psnr: float, name: str, images: list[Image]) -> None:
-        """A frame: the first end, what was made, the truth, the last end."""
-        clip = name.split()[0]
-        if clip not in self._rows or psnr < self._rows[clip][0]:
-            self._rows[clip] = (psnr, name, images)
-
-    def write(self, path: Path) -> None:
-        """A sheet, the worst one first; the fifth column is four times the difference."""
-        rows = []
-        for psnr, name, (first, made, truth, last) in sorted(self._rows.values(), key=lambda row: row[0])[: self._most]:
-            gap = np.clip(np.abs(made.astype(np.int16) - truth) * 4, 0, 255).astype(np.uint8)
-            small = [cv2.resize(one, SHEET, interpolation=cv2.INTER_AREA) for one in (first, made, truth, last, gap)]
-            row = np.hstack(small)
-            cv2.putText(row, f"{name}: {psnr:.1f} dB", (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (255, 255, 0))
-            rows.append(row)
-        path.write_bytes(cv2.imencode(".png", np.vstack(rows)[..., ::-1])[1].tobytes())
 
 
 @runtime_checkable

@@ -17,6 +17,8 @@ Picture = NDArray[np.uint8]
 """(H, W, 3), red, green, blue."""
 PLOT = (1000, 600)
 MARGIN = 60
+SHEET = (400, 240)
+"""Of one picture of the worst frames, width and height."""
 
 
 def preview(recipe: Recipe, path: Path, rows: int) -> None:
@@ -76,6 +78,31 @@ def plot(log: Path, path: Path) -> None:
     caption = f"gain over a cross-fade in dB, steps {int(steps[0])} to {int(steps[-1])}"
     cv2.putText(image, caption, (MARGIN, height - 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
     _write(path, image)
+
+
+class Worst:
+    """The worst frames of an engine, one of a clip, to look at."""
+
+    def __init__(self, engine: str, most: int = 10) -> None:
+        self.engine, self._most = engine, most
+        self._rows: dict[str, tuple[float, str, list[Picture]]] = {}
+
+    def add(self, psnr: float, name: str, images: list[Picture]) -> None:
+        """A frame: the first end, what was made, the truth, the last end."""
+        clip = name.split()[0]
+        if clip not in self._rows or psnr < self._rows[clip][0]:
+            self._rows[clip] = (psnr, name, images)
+
+    def write(self, path: Path) -> None:
+        """A sheet, the worst one first; the fifth column is four times the difference."""
+        rows = []
+        for psnr, name, (first, made, truth, last) in sorted(self._rows.values(), key=lambda row: row[0])[: self._most]:
+            gap = np.clip(np.abs(made.astype(np.int16) - truth) * 4, 0, 255).astype(np.uint8)
+            small = [cv2.resize(one, SHEET, interpolation=cv2.INTER_AREA) for one in (first, made, truth, last, gap)]
+            row = np.hstack(small)
+            cv2.putText(row, f"{name}: {psnr:.1f} dB", (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (255, 255, 0))
+            rows.append(row)
+        _write(path, np.vstack(rows))
 
 
 def _write(path: Path, image: Picture) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from core.engines import create
-from core.train.evaluate import Worst, likeness, measured, report
+from core.train.evaluate import likeness, measured, report
+from core.train.pictures import Worst
 from scripts.clips import draw, write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
