@@ -25,6 +25,7 @@ import numpy as np
 
 from ..color import Encoding, decoded, from_float, to_float
 from ..engines import Engine, Frame, Settings, create
+from ..engines.network import DTYPES
 from ..images import Image
 from ..messages import InputError
 from ..source import open_source
@@ -63,21 +64,30 @@ class Forgetful(Protocol):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `python -m core.train evaluate` and `scripts/bench quality`."""
-    parser.add_argument("footage", type=Path, help="folder of movies, and of folders of images")
+    parser.add_argument("folder", type=Path, nargs="?", help="of movies, and of folders of images")
+    parser.add_argument("--footage", type=Path, metavar="DIR", help="the same")
     parser.add_argument("--engine", action="append", metavar="ID", help="may be repeated (blend, flow, lento)")
     parser.add_argument("--weights", action="append", default=[], metavar="FILE", help="a checkpoint; may be repeated")
-    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--precision", default="auto", choices=["auto", *DTYPES])
     parser.add_argument("--clips", nargs="+", default=(), metavar="NAME", help="only these, without extension")
     parser.add_argument("--worst", type=Path, metavar="FILE.png", help="a sheet of the last engine's ten worst frames")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every score there, too")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the tables."""
+    """Print the tables.
+
+    Raises InputError where the folder has nothing to measure, an engine cannot run, or a file cannot be written.
+    """
+    if (arguments.folder is None) == (arguments.footage is None):
+        raise InputError("Name one folder of clips, by itself or after --footage.")
+    for path in (arguments.json, arguments.worst):
+        if path and (path.is_dir() or not path.parent.is_dir()):
+            raise InputError(f"{path} cannot be written: name a file in a folder that is there.")
     chosen = arguments.engine or ([] if arguments.weights else ["blend", "flow", "lento"])
     engines = contestants(chosen, arguments.weights, arguments.precision)
     worst = Worst(list(engines)[-1]) if arguments.worst else None
-    report(arguments.footage, engines, arguments.clips, arguments.json, worst)
+    report(arguments.folder or arguments.footage, engines, arguments.clips, arguments.json, worst)
     if worst:
         worst.write(arguments.worst)
 
@@ -88,11 +98,21 @@ def contestants(engines: Sequence[str], checkpoints: Sequence[str], precision: s
     Raises InputError for files that are no checkpoint.
     """
     made = {name: create(name, Settings(precision=precision)) for name in engines}
-    for path in checkpoints:
+    for name, path in zip(_names(checkpoints, engines), checkpoints, strict=True):
         from ..networks.checkpoints import open_checkpoint  # here: it needs PyTorch
 
-        made[Path(path).stem] = create(open_checkpoint(path).network, Settings(path, precision=precision))
+        made[name] = create(open_checkpoint(path).network, Settings(path, precision=precision))
     return made
+
+
+def _names(checkpoints: Sequence[str], taken: Sequence[str]) -> list[str]:
+    """Of files: without suffix, and with as many folders before it as tell them from each other and what is taken."""
+    paths = [Path(path).with_suffix("").parts for path in checkpoints]
+    for count in range(1, max(map(len, paths), default=0) + 1):
+        names = ["/".join(parts[-count:]) for parts in paths]
+        if len({*names, *taken}) == len(names) + len(set(taken)):
+            return names
+    return list(checkpoints)
 
 
 def report(
@@ -102,13 +122,20 @@ def report(
     json_file: Path | None = None,
     worst: Worst | None = None,
 ) -> list[Score]:
-    """Print a table for each fold of the clips in `folder`, or of those named, and return every score."""
+    """Print a table for each fold of the clips in `folder`, or of those named, and return every score.
+
+    Raises InputError where there is none to measure, or not one of those named.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder: name one of movies, and of folders of images.")
     clips = [clip for clip in sorted(folder.iterdir()) if not clip.name.startswith("alpha_")]
     clips = [clip for clip in clips if clip.stem in names] if names else clips
+    if missing := sorted({*names} - {clip.stem for clip in clips}):
+        raise InputError(f"{folder} has no clip {', '.join(missing)}: name clips without extension.")
     scores: list[Score] = []
     for fold in (2, 4):
         print(f"\n{fold}-fold: PSNR in dB, SSIM, mean absolute error")
-        print(f"{'clip':30}", *(f"{name[:22]:>22}" for name in engines))
+        print(f"{'clip':30}", *(f"{name[-22:]:>22}" for name in engines))
         of_fold = []
         for clip in clips:
             found = measured(clip, engines, fold, worst)
@@ -119,6 +146,8 @@ def report(
             means = [mean([score for score in of_fold if score.engine == engine]) for engine in engines]
             print(f"{f'mean of {len(of_fold) // len(engines)}':30}", *(f"{_cells(one)}" for one in means))
         scores += of_fold
+        if not scores:
+            raise InputError(f"{folder} has no clip of {fold + 1} frames or more to measure: name another folder.")
     if json_file:
         json_file.write_text(json.dumps([asdict(score) for score in scores], indent=1))
     return scores
@@ -137,7 +166,7 @@ def mean(scores: Sequence[Score]) -> Score:
 
 
 def measured(clip: Path, engines: dict[str, Engine], fold: int, worst: Worst | None = None) -> list[Score]:
-    """The scores of every engine on a clip; none for what is no clip, or too slow for the fold."""
+    """The scores of every engine on a clip; none for what is no clip, or too slow or too short for the fold."""
     try:
         with open_source(clip) as source:
             fps = source.fps
@@ -146,6 +175,8 @@ def measured(clip: Path, engines: dict[str, Engine], fold: int, worst: Worst | N
     if fold > 2 and fps < FAST:
         return []
     groups = list(_groups(list(_coded_frames(clip, FRAMES[fold])), fold))
+    if not groups:
+        return []
     scores = []
     for name, engine in engines.items():
         if isinstance(engine, Forgetful):
@@ -155,7 +186,7 @@ def measured(clip: Path, engines: dict[str, Engine], fold: int, worst: Worst | N
             psnr, ssim, error, made = _compared(engine, group, number)
             results.append((psnr, ssim, error))
             if worst and worst.engine == name and fold == 2:
-                worst.add(psnr, f"{clip.stem} {number}", [group[0], made, group[1], group[2]])
+                worst.add(psnr, clip.stem, number, [group[0], made, group[1], group[2]])
         psnr, ssim, error = (float(np.mean([result[part] for result in results])) for part in (0, 1, 2))
         scores.append(Score(clip.stem, name, fold, psnr, ssim, error))
     return scores
@@ -174,7 +205,9 @@ def _coded_frames(clip: Path, most: int) -> Iterator[Image]:
 
 
 def _groups(frames: Sequence[Image], fold: int) -> Iterator[Sequence[Image]]:
-    """Runs of fold + 1 frames, spread over the clip."""
+    """Runs of fold + 1 frames, spread over the clip; none of fewer frames."""
+    if len(frames) <= fold:
+        return
     for start in sorted({int(start) for start in np.linspace(0, len(frames) - fold - 1, TRIPLETS)}):
         yield frames[start : start + fold + 1]
 

@@ -87,11 +87,10 @@ class Worst:
         self.engine, self._most = engine, most
         self._rows: dict[str, tuple[float, str, list[Picture]]] = {}
 
-    def add(self, psnr: float, name: str, images: list[Picture]) -> None:
-        """A frame: the first end, what was made, the truth, the last end."""
-        clip = name.split()[0]
+    def add(self, psnr: float, clip: str, number: int, images: list[Picture]) -> None:
+        """A frame of a clip's group of that number: the first end, what was made, the truth, the last end."""
         if clip not in self._rows or psnr < self._rows[clip][0]:
-            self._rows[clip] = (psnr, name, images)
+            self._rows[clip] = (psnr, f"{clip} {number}", images)
 
     def write(self, path: Path) -> None:
         """A sheet, the worst one first; the fifth column is four times the difference."""
