@@ -20,13 +20,15 @@ from .pictures import plot, preview
 from .run import LOG, TERMS, Plan, run
 from .students import STUDENTS
 
+PREVIEW = Path("build/train/preview.png")
+
 
 def main() -> int:
     """Run one command; 2 where the input is wrong."""
     parser = argparse.ArgumentParser(prog="python -m core.train", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     data = commands.add_parser("data", help="look at samples")
-    data.add_argument("--preview", type=Path, metavar="FILE.png", default=Path("build/train/preview.png"))
+    data.add_argument("--preview", type=Path, metavar="FILE.png", nargs="?", default=PREVIEW, const=PREVIEW)
     data.add_argument("--rows", type=int, default=16)
     training = commands.add_parser("run", help="train for a while")
     training.add_argument("--network", choices=list(STUDENTS), default="lento")

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..disk import explained
+from ..messages import InputError
 from .data.samples import Recipe, Samples
 
 Picture = NDArray[np.uint8]
@@ -22,7 +24,14 @@ SHEET = (400, 240)
 
 
 def preview(recipe: Recipe, path: Path, rows: int) -> None:
-    """One row a sample: both ends, the middle, the motion from the middle to both ends, where each end is seen."""
+    """One row a sample: both ends, the middle, the motion from the middle to both ends, where each end is seen.
+
+    Raises InputError where there are no rows, and where the sheet cannot be written.
+    """
+    if rows < 1:
+        raise InputError(f"rows: a sheet of {rows} samples shows nothing: name one or more.")
+    with explained(f"The sheet {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
     samples, step = Samples(recipe), 0
     drawn: list[Picture] = []
     while len(drawn) < rows:
@@ -37,16 +46,17 @@ def preview(recipe: Recipe, path: Path, rows: int) -> None:
             cv2.putText(row, f"t {float(batch.t[index]):.2f}", (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 0))
             drawn.append(row)
         step += 1
-    _write(path, np.vstack(drawn))
+    with explained(f"The sheet {path}"):
+        _write(path, np.vstack(drawn))
 
 
 def _picture(image: Tensor) -> Picture:
-    return np.rint(image.permute(1, 2, 0).clamp(0, 1).numpy() * 255).astype(np.uint8)
+    return np.rint(image.permute(1, 2, 0).clamp(0, 1).cpu().numpy() * 255).astype(np.uint8)
 
 
 def colours_of(flow: Tensor) -> Picture:
     """Motion (2, H, W) in pixels as colours: the hue is its direction, the brightness its length, full at 30 pixels."""
-    x, y = flow.numpy()
+    x, y = flow.cpu().numpy()
     hue = np.arctan2(y, x) * (90 / np.pi) + 90
     value = np.clip(np.hypot(x, y) * (255 / 30), 0, 255)
     return cv2.cvtColor(np.dstack([hue, np.full_like(hue, 200), value]).astype(np.uint8), cv2.COLOR_HSV2RGB)

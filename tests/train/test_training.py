@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +17,18 @@ from core.messages import InputError
 from core.networks.checkpoints import open_checkpoint
 from core.networks.lento import read
 from core.train import losses
+from core.train.__main__ import main
 from core.train.data.samples import Batch, Recipe, Samples, turned
 from core.train.pictures import plot, preview
 from core.train.run import LOG, STATE, WEIGHTS, Plan, Trainer, run
 from core.train.students import STUDENTS
 from scripts.clips import write_clip
+
+
+def train(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The status of `python -m core.train`."""
+    monkeypatch.setattr(sys, "argv", ["core.train", *words])
+    return main()
 
 
 @pytest.mark.parametrize("network", list(STUDENTS))
@@ -181,6 +189,25 @@ def test_samples_of_real_clips(tmp_path: Path) -> None:
     assert float(batch.seen[2:].max()) == 0, "nothing is known about the motion of real samples"
     preview(recipe, tmp_path / "sheet.png", 3)
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("words", [[], ["--preview"], ["--preview", "new/sheet.png"]])
+def test_a_preview_needs_neither_a_name_nor_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train("data", "--rows", "1", "--batch", "1", "--size", "64", *words, monkeypatch=monkeypatch) == 0
+    assert (tmp_path / (words[1] if len(words) > 1 else "build/train/preview.png")).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_preview_of_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for path, rows, sentence in (
+        (tmp_path / "x.png", 0, "rows: "),
+        (tmp_path / "file" / "x.png", 1, "cannot be written"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            preview(Recipe(batch=1, size=64), path, rows)
 
 
 def test_plot(tmp_path: Path) -> None:
