@@ -15,7 +15,7 @@ from ..engines.lento import SUMS, WEIGHTS
 from ..messages import InputError
 from ..networks.checkpoints import open_checkpoint
 from . import evaluate
-from .data.samples import DRAWN, SIZE, Recipe
+from .data.samples import DRAWN, SIZE, Recipe, required
 from .pictures import plot, preview
 from .run import LOG, TERMS, Plan, run
 from .students import STUDENTS
@@ -50,7 +50,7 @@ def main() -> int:
         command.add_argument("--footage", default="", metavar="DIR", help="clips; without, all samples are drawn")
         command.add_argument("--cache", default="build/train", metavar="DIR")
         command.add_argument("--batch", type=int, default=8)
-        command.add_argument("--size", type=int, default=SIZE, help="a sample's side in pixels, a multiple of 8")
+        command.add_argument("--size", type=int, default=SIZE, help="a sample's side in pixels, a multiple of 8, or 32")
         command.add_argument("--drawn", type=float, default=DRAWN, help="share of drawn samples")
         command.add_argument("--classical", action="store_true", help="samples bring the classical motion along")
         command.add_argument("--seed", type=int, default=0)
@@ -100,7 +100,8 @@ def _ship(path: Path) -> None:
 
 
 def _train(arguments: argparse.Namespace, recipe: Recipe) -> None:
-    if arguments.threads:
+    if arguments.threads is not None:
+        required(arguments.threads >= 1, "threads", arguments.threads, "1 or more")
         torch.set_num_threads(arguments.threads)
     torch.manual_seed(recipe.seed)
     names = ("output", "network", "minutes", "steps", "rate", "device", "precision", "compile", "beside")

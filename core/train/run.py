@@ -19,10 +19,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..engines.network import DTYPES
+from ..disk import explained
+from ..engines.network import DTYPES, device_of
 from ..messages import InputError
 from . import losses
-from .data.samples import Batch, Recipe, stream
+from .data.samples import Batch, Recipe, required, stream
 from .students import STUDENTS
 
 STATE = "training.pt"
@@ -77,6 +78,15 @@ class Plan:
     without: tuple[str, ...] = ()
     """Terms of the loss to leave out; census and gradients take a third of the time on a CPU."""
 
+    def __post_init__(self) -> None:
+        """Raise InputError where nothing can be trained so."""
+        device_of(self.device)
+        required(self.network in STUDENTS, "network", self.network, f"one of {', '.join(STUDENTS)}")
+        required(0 < self.minutes < math.inf, "minutes", self.minutes, "more than 0")
+        required(self.steps >= 0, "steps", self.steps, "1 or more, or 0 for as many as the minutes allow")
+        required(0 < self.rate < math.inf, "rate", self.rate, "more than 0")
+        required(bool(self.terms), "without", "nothing to judge by", "at least one term less")
+
     @property
     def terms(self) -> dict[str, float]:
         """Weights of the terms that are used."""
@@ -89,7 +99,7 @@ class Trainer:
     def __init__(self, plan: Plan) -> None:
         self.plan, self.student = plan, STUDENTS[plan.network]
         network = self.student.create().train()
-        self.device = torch.device(plan.device)
+        self.device = device_of(plan.device)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.mean = {name: value.detach().clone() for name, value in network.state_dict().items()}
         on_card = self.device.type == "cuda"
@@ -299,10 +309,13 @@ def run(plan: Plan, recipe: Recipe, resume: Path | None) -> Trainer:
     """Train until the time is over or the steps are done; the log goes to standard output and to a file.
 
     Without steps, the learning rate falls over the minutes of this run and those that were used before it. Raises
-    InputError where `resume` cannot be read, or has as many steps already.
+    InputError where `resume` cannot be read, or has as many steps already, and where the folder cannot be written.
     """
     folder = Path(plan.output)
-    folder.mkdir(parents=True, exist_ok=True)
+    multiple = STUDENTS[plan.network].multiple
+    required(recipe.size % multiple == 0, "size", recipe.size, f"for {plan.network} a multiple of {multiple}")
+    with explained(f"The folder {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(plan)
     if resume is not None:
         _tell_changes(trainer.load(resume), asdict(recipe))

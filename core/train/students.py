@@ -67,9 +67,11 @@ class Student:
 
     create: Callable[[], nn.Module]
     make: Callable[[nn.Module, Batch], Made]
+    multiple: int
+    """Of pixels, that a sample's side has to be."""
 
 
 STUDENTS = {
-    "lento": Student(LentoNet, _lento),
-    "superslomo_light": Student(lambda: SuperSloMo(separable, by_size=False), _super_slomo),
+    "lento": Student(LentoNet, _lento, 8),
+    "superslomo_light": Student(lambda: SuperSloMo(separable, by_size=False), _super_slomo, 32),
 }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from core.train import losses
 from core.train.__main__ import main
 from core.train.data.samples import Batch, Recipe, Samples, turned
 from core.train.pictures import plot, preview
-from core.train.run import LOG, STATE, WEIGHTS, Plan, Trainer, run
+from core.train.run import LOG, STATE, TERMS, WEIGHTS, Plan, Trainer, run
 from core.train.students import STUDENTS
 from scripts.clips import write_clip
 
@@ -155,6 +156,40 @@ def test_damaged_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(b"PK no")
     with pytest.raises(InputError, match=r"x.pt cannot be read, it is damaged"):
         run(Plan(str(tmp_path / "o")), Recipe(), tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--minutes 0", "minutes: 0.0 cannot be trained with: choose more than 0"),
+        ("--minutes -1", "minutes: "),
+        ("--minutes nan", "minutes: "),
+        ("--steps -1", "steps: "),
+        ("--rate -1", "rate: "),
+        ("--batch 0", "batch: "),
+        ("--size 0", "size: 0 cannot be trained with: choose a multiple of 8 from 32 on"),
+        ("--size 12", "size: "),
+        ("--size 100", "size: "),
+        ("--size 40 --network superslomo_light", "size: 40 .* for superslomo_light a multiple of 32"),
+        ("--drawn 1.5", "drawn: "),
+        ("--seed -1", "seed: "),
+        ("--threads 0", "threads: "),
+        ("--device nonsense", "device: nonsense cannot be used"),
+        (f"--without {' '.join(TERMS)}", "without: "),
+        ("--footage nowhere", "Error: nowhere holds no clips to train with"),
+        ("--footage nowhere --beside", "Error: nowhere holds no clips to train with"),
+        ("--output file", "The folder file cannot be written"),
+    ],
+)
+def test_what_cannot_be_trained_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str, sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("no folder")
+    assert train("run", "--output", "run", *words.split(), monkeypatch=monkeypatch) == 2
+    told = capsys.readouterr().err
+    assert re.search(sentence, told)
+    assert told.count("\n") == 1
 
 
 def test_checkpoints_that_are_none(tmp_path: Path) -> None:

@@ -13,12 +13,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from ...engines.motion import coarse_motion
+from ...engines.network import device_of
+from ...messages import InputError
 from .footage import Footage
 from .scenes import Scene, scenes
 from .textures import Bank, Dice
 
 SIZE = 256
 """Pixels of a sample's side."""
+SMALLEST = 32
+"""Of those."""
 DRAWN = 0.6
 """Share of drawn samples; the others are real."""
 AROUND = 5 / 4
@@ -69,6 +73,20 @@ class Recipe:
     classical: bool = False
     """Whether they bring the classical motion along, which is found on the CPU."""
 
+    def __post_init__(self) -> None:
+        """Raise InputError where no samples can be made so."""
+        device_of(self.device)
+        required(self.batch >= 1, "batch", self.batch, "a number of samples, one or more")
+        required(self.size >= SMALLEST and self.size % 8 == 0, "size", self.size, f"a multiple of 8 from {SMALLEST} on")
+        required(0 <= self.drawn <= 1, "drawn", self.drawn, "a share from 0 to 1")
+        required(self.seed >= 0, "seed", self.seed, "0 or more")
+
+
+def required(met: bool, name: str, value: object, choose: str) -> None:
+    """Raise InputError where a value does not meet what is asked of it."""
+    if not met:
+        raise InputError(f"{name}: {value} cannot be trained with: choose {choose}.")
+
 
 class Samples:
     """Batches by their step."""
@@ -78,7 +96,7 @@ class Samples:
         self._beyond = int(recipe.size * BEYOND) // 4 * 4 if recipe.classical else 0
         self._size = recipe.size + 2 * self._beyond
         """Of samples, before what only the classical motion sees is cut off."""
-        self._device = torch.device(recipe.device)
+        self._device = device_of(recipe.device)
         self._footage = Footage(Path(recipe.footage), Path(recipe.cache), self._device) if recipe.footage else None
         self._drawn = recipe.batch if self._footage is None else round(recipe.batch * recipe.drawn)
         self._bank: Bank | None = None
@@ -185,22 +203,29 @@ def _mirrored(flows: Tensor, axis: int) -> Tensor:
     return torch.cat([x0, -y0, x1, -y1] if axis else [-x0, y0, -x1, y1], dim=1)
 
 
-class _Stream(IterableDataset[Batch]):
+class _Stream(IterableDataset[Batch | InputError]):
     def __init__(self, recipe: Recipe, step: int) -> None:
         self._recipe, self._step = recipe, step
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch | InputError]:
         torch.set_num_threads(1)
-        samples, step = Samples(self._recipe), self._step
-        while True:
-            yield samples.batch(step)
-            step += 1
+        try:
+            yield from stream(self._recipe, self._step, beside=False)
+        except InputError as error:
+            # raised here, it would arrive with a traceback for its sentence
+            yield error
 
 
 def stream(recipe: Recipe, step: int, beside: bool) -> Iterator[Batch]:
-    """Batches from `step` on, made by a process beside this one, or by this one."""
+    """Batches from `step` on, made by a process beside this one, or by this one.
+
+    Raises InputError where there is no footage that fits.
+    """
     if beside:
-        yield from DataLoader(_Stream(recipe, step), batch_size=None, num_workers=1, prefetch_factor=4)
+        for made in DataLoader(_Stream(recipe, step), batch_size=None, num_workers=1, prefetch_factor=4):
+            if isinstance(made, InputError):
+                raise made
+            yield made
     samples = Samples(recipe)
     while True:
         yield samples.batch(step)
