@@ -309,11 +309,16 @@ def run(plan: Plan, recipe: Recipe, resume: Path | None) -> Trainer:
     """Train until the time is over or the steps are done; the log goes to standard output and to a file.
 
     Without steps, the learning rate falls over the minutes of this run and those that were used before it. Raises
-    InputError where `resume` cannot be read, or has as many steps already, and where the folder cannot be written.
+    InputError where `resume` cannot be read or has as many steps already, where the folder has a run that this one does
+    not go on with, and where it cannot be written.
     """
     folder = Path(plan.output)
     multiple = STUDENTS[plan.network].multiple
     required(recipe.size % multiple == 0, "size", recipe.size, f"for {plan.network} a multiple of {multiple}")
+    if resume is None and (there := [name for name in (STATE, WEIGHTS, LOG) if (folder / name).exists()]):
+        raise InputError(
+            f"{folder} has a run's {', '.join(there)}: go on with it by --resume, or name another folder by --output."
+        )
     with explained(f"The folder {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(plan)

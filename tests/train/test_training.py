@@ -63,6 +63,14 @@ def test_a_run_leaves_what_going_on_needs(tmp_path: Path) -> None:
     assert open_checkpoint(tmp_path / WEIGHTS).network == "lento"
 
 
+@pytest.mark.parametrize("name", [STATE, WEIGHTS, LOG])
+def test_a_new_run_leaves_another_ones_files_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("of another run")
+    with pytest.raises(InputError, match=f"has a run's {name}: go on with it by --resume, or name another folder"):
+        run(Plan(str(tmp_path), steps=1), Recipe(batch=1, size=64), None)
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(name, "of another run")]
+
+
 def test_another_recipe_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = Recipe(batch=2, size=64)
     run(Plan(str(tmp_path), steps=1), recipe, None)
