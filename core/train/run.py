@@ -6,7 +6,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +23,7 @@ from ..engines.network import DTYPES, device_of
 from ..messages import InputError
 from . import losses
 from .data.samples import Batch, Recipe, required, stream
+from .files import aside
 from .students import STUDENTS
 
 STATE = "training.pt"
@@ -184,9 +184,11 @@ class Trainer:
             "network": self.network.state_dict(), "mean": self.mean, "optimiser": self.optimiser.state_dict(),
             "step": self.step, "seconds": self.seconds, "recipe": asdict(recipe),
         }  # fmt: skip
-        _aside(folder / STATE, lambda path: torch.save(state, path))
+        with aside(folder / STATE) as path:
+            torch.save(state, path)
         tensors = {name: value.detach().float().cpu().contiguous() for name, value in self.mean.items()}
-        _aside(folder / WEIGHTS, lambda path: save_file(tensors, path, {"step": str(self.step)}))
+        with aside(folder / WEIGHTS) as path:
+            save_file(tensors, path, {"step": str(self.step)})
 
     def load(self, path: Path) -> dict[str, Any]:
         """Go on from a checkpoint that `save` wrote, or begin with the weights of a shipped file.
@@ -269,12 +271,6 @@ def _inner(image: Tensor) -> Tensor:
     """Without what is near the edges."""
     edge = round(image.shape[-1] * MARGIN)
     return image[..., edge : image.shape[-2] - edge, edge : image.shape[-1] - edge]
-
-
-def _aside(path: Path, write: Callable[[Path], None]) -> None:
-    part = path.with_name(f"{path.name}.part")
-    write(part)
-    os.replace(part, path)
 
 
 def ahead(batches: Iterator[Batch], trainer: Trainer) -> Iterator[Batch]:

@@ -28,6 +28,7 @@ from ...analysis import Analysis, look_at
 from ...color import Encoding, decoded
 from ...disk import explained
 from ...messages import InputError
+from ..files import aside
 
 VERSION = 1
 """Of the index and of the files of frames; to be raised where they become others."""
@@ -277,8 +278,8 @@ def index(folder: Path, cache: Path) -> list[Clip]:
             raise InputError(f"{folder} holds no clips to train with: name a folder of movies.")
         with explained(f"The cache {cache}"):
             cache.mkdir(parents=True, exist_ok=True)
-            _aside(path).write_text(json.dumps([asdict(clip) for clip in clips]), encoding="utf-8")
-            _aside(path).replace(path)
+            with aside(path) as part:
+                part.write_text(json.dumps([asdict(clip) for clip in clips]), encoding="utf-8")
     known = json.loads(path.read_text(encoding="utf-8"))
     clips = [Clip(**{**clip, "stretches": tuple(map(tuple, clip["stretches"]))}) for clip in known]
     # threads take them in this order, and none is left with a large one at the end
@@ -324,11 +325,8 @@ def mapped(clip: Clip, folder: Path, cache: Path) -> tuple[Tensor, Thumbnails]:
     """A clip's frames and thumbnails, from files in `cache` that are made where missing."""
     path, small = cache / f"frames-{clip.stamp}.npy", cache / f"thumbnails-{clip.stamp}.npy"
     if not (path.exists() and small.exists()):
-        try:
-            with explained(f"The cache {cache}"):
-                _write(clip, folder, path, small)
-        finally:
-            _aside(path).unlink(missing_ok=True)
+        with explained(f"The cache {cache}"), aside(path) as part, aside(small) as small_part:
+            _write(clip, folder, part, small_part)
     # copied where written to, which nobody does: PyTorch warns of memory that it cannot write to
     return torch.from_numpy(np.load(path, mmap_mode="c")), np.load(small)
 
@@ -336,16 +334,14 @@ def mapped(clip: Clip, folder: Path, cache: Path) -> tuple[Tensor, Thumbnails]:
 def _write(clip: Clip, folder: Path, path: Path, small: Path) -> None:
     thumbnails = _no_thumbnails(clip)
     # not by writing into a map: where the disk is full, that ends the process
-    with _aside(path).open("wb") as file:
+    with path.open("wb") as file:
         shape = (clip.frames, clip.height, clip.width, 3)
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for number, image in enumerate(_expected(clip, folder)):
             file.write(image.data)
             thumbnails[number] = _thumbnail(image)
-    with _aside(small).open("wb") as file:
+    with small.open("wb") as file:
         np.save(file, thumbnails)
-    _aside(small).replace(small)
-    _aside(path).replace(path)
 
 
 def held(clip: Clip, folder: Path, device: torch.device) -> tuple[Tensor, Thumbnails]:
@@ -388,11 +384,6 @@ def _thumbnail(image: Frames) -> Thumbnails:
     height, width = image.shape[0] // SMALL, image.shape[1] // SMALL
     small = cv2.resize(image[: height * SMALL, : width * SMALL], (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
-
-
-def _aside(path: Path) -> Path:
-    """Where a file is written before it gets its name, by this process alone."""
-    return path.with_name(f"{path.name}.{os.getpid()}.part")
 
 
 def _hash(of: Sequence[object]) -> str:
