@@ -11,11 +11,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
+from ..disk import explained
 from ..engines.lento import SUMS, WEIGHTS
 from ..messages import InputError
 from ..networks.checkpoints import open_checkpoint
 from . import evaluate
 from .data.samples import DRAWN, SIZE, Recipe, required
+from .files import aside
 from .pictures import plot, preview
 from .run import LOG, TERMS, Plan, run
 from .students import STUDENTS
@@ -90,12 +92,23 @@ def main() -> int:
 def _ship(path: Path) -> None:
     checkpoint = open_checkpoint(path)
     if checkpoint.network != "lento":
-        raise InputError(f"{path} is {checkpoint.family}, not a network that `run` trained.")
+        raise InputError(
+            f"{path} is {checkpoint.family}, and what Lento brings is its own network: use this file with "
+            f"`--engine {checkpoint.network} --weights` instead."
+        )
     checkpoint.load()
+    broken = [name for name, tensor in checkpoint.tensors.items() if not bool(tensor.isfinite().all())]
+    if broken:
+        raise InputError(
+            f"{path} has weights that are no finite numbers, in {broken[0]} and {len(broken) - 1} other tensors: "
+            "choose those of an earlier step."
+        )
     data = save(checkpoint.tensors)
-    WEIGHTS.parent.mkdir(exist_ok=True)
-    WEIGHTS.write_bytes(data)
-    SUMS.write_text(f"{hashlib.sha256(data).hexdigest()}  {WEIGHTS.name}\n", encoding="ascii")
+    with explained(f"The folder {WEIGHTS.parent}"):
+        WEIGHTS.parent.mkdir(exist_ok=True)
+        with aside(WEIGHTS) as weights, aside(SUMS) as sums:
+            weights.write_bytes(data)
+            sums.write_text(f"{hashlib.sha256(data).hexdigest()}  {WEIGHTS.name}\n", encoding="ascii")
     print(f"{WEIGHTS}: {len(data)} bytes")
 
 
