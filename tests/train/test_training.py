@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from core.engines import Frame, Settings, create
 from core.messages import InputError
@@ -276,6 +277,42 @@ def test_motion_is_judged_where_it_is_known() -> None:
     assert float(losses.motion(truth, shares, truth, seen)) < 0.01
     assert float(losses.motion(truth + 1, shares, truth, seen)) > 0.4
     assert float(losses.motion(truth + 1, shares, truth, 0 * seen)) == 0
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_either_end_is_judged_as_much_as_it_counts(side: int) -> None:
+    """What is wrong towards an end, or of its picture, costs its own share."""
+    shares = torch.tensor([0.8, 0.2]).view(1, 2, 1, 1).expand(1, 2, 8, 8)
+    share, seen = float(shares[0, side, 0, 0]), torch.ones(1, 2, 8, 8)
+    truth, wrong = torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 8, 8)
+    wrong[:, 2 * side] = 4
+    right = float(losses.motion(truth, shares, truth, seen))
+    assert float(losses.motion(wrong, shares, truth, seen)) - right == pytest.approx(share * np.log(5), abs=0.02)
+    half = seen.clone()
+    half[:, side, :4] = 0
+    told = float(losses.motion(wrong, shares, truth, half) - losses.motion(truth, shares, truth, half))
+    assert told == pytest.approx(share * np.log(5) / 2, abs=0.02)
+    frame = torch.full((1, 3, 8, 8), 0.5)
+    ends = [frame, frame]
+    ends[side] = frame + 0.1
+    assert float(losses.warping((ends[0], ends[1]), shares, frame)) == pytest.approx(0.1 * share, rel=1e-4)
+    assert float(losses.warping((frame, frame), shares, frame)) == 0
+
+
+def test_steps_between_neighbours_are_judged() -> None:
+    even, ramp = torch.full((2, 4, 6, 6), 3.0), 0.5 * torch.arange(6.0).expand(2, 4, 6, 6)
+    assert losses.smoothness(even).tolist() == [0, 0]
+    for flows in (ramp, -ramp, ramp.transpose(-1, -2)):
+        assert losses.smoothness(flows).tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_the_classical_motion_leads_from_the_first_end_to_the_last_and_back() -> None:
+    batch = Samples(Recipe(batch=6, size=128, seed=2, classical=True)).batch(0)
+    assert batch.found.shape == (6, 4, 32, 32)
+    truth = F.avg_pool2d(batch.across, 4) / 4
+    for part in (slice(0, 2), slice(2, 4)):
+        gap = (batch.found[:, part] - truth[:, part]).norm(dim=1)
+        assert float(gap.median()) < 0.3 * float(truth[:, part].norm(dim=1).median())
 
 
 def test_motion_from_end_to_end_is_judged_at_every_level() -> None:
