@@ -48,22 +48,30 @@ def test_exact_motion_leads_from_end_to_end(bank: Bank) -> None:
 
 
 def test_hidden_points_are_marked(bank: Bank) -> None:
-    """Where a point is said to be hidden, the end shows something else."""
+    """Where a point inside the end is said to be hidden, the end shows something else."""
     scene = scenes(Dice(11, CPU), bank, 8, 128, plain=True)
-    there = read(scene.first, scene.flows[:, :2])
-    difference = (there - scene.middle).abs().mean(1, keepdim=True)
-    inside = torch.ones_like(difference)
-    seen = scene.seen[:, :1]
-    hidden = (1 - seen) * inside
-    assert float((difference * hidden).sum() / hidden.sum()) > 5 * float((difference * seen).sum() / seen.sum())
+    line = torch.arange(128.0)
+    there = torch.stack([line.expand(128, 128), line.view(-1, 1).expand(128, 128)]) + scene.flows[:, :2]
+    inside = ((there >= -0.01) & (there <= 127.01)).all(1, keepdim=True)
+    seen = scene.seen[:, :1] > 0
+    hidden = ~seen & inside
+    difference = (read(scene.first, scene.flows[:, :2]) - scene.middle).abs().mean(1, keepdim=True)
+    assert int(hidden.sum()) > 1000
+    assert not bool((seen & ~inside).any())
+    assert float(difference[hidden].mean()) > 5 * float(difference[seen].mean())
 
 
 def test_recorded_frames_have_their_flaws_and_stay_in_range(bank: Bank) -> None:
-    plain, recorded = (scenes(Dice(3, CPU), bank, 6, 128, plain=flag) for flag in (True, False))
+    plain, recorded = (scenes(Dice(3, CPU), bank, 24, 128, plain=flag) for flag in (True, False))
     for frame in (recorded.first, recorded.last, recorded.middle):
         assert 0 <= float(frame.min()) <= float(frame.max()) <= 1
-    assert float((plain.first - recorded.first).abs().mean()) > 1e-4
     assert recorded.first.mul(255).sub(recorded.first.mul(255).round()).abs().max() < 1e-3
+    # beyond rounding, in steps of 8 bits: either noise or a codec alone would show in 13 of the 24
+    flaws = (recorded.first - plain.first.mul(255).round().div(255)).abs().mean((1, 2, 3)) * 255
+    assert 15 <= int((flaws > 0.5).sum()) <= 20
+    assert 3 <= int((flaws < 1e-3).sum()) <= 10
+    light = ((recorded.last - recorded.first) - (plain.last - plain.first)).mean((1, 2, 3)).abs() * 255
+    assert 3 <= int((light > 1).sum()) <= 12
 
 
 def test_compression_loses_more_with_larger_steps() -> None:
