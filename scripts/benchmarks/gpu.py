@@ -2,7 +2,7 @@
 """Every network on the GPU: right against the CPU, right again, right where memory runs out, and how fast.
 
 All of it is meant for two minutes on a large card; a check that fails does not end the others. With `--train` the
-bundled network's second design is trained there instead, for `--minutes`, from `--resume` on.
+bundled network is trained there instead, without the classical motion, for `--minutes`, from `--resume` on.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def _read(image: Tensor, u: Tensor, border: str) -> Tensor:
 
 
 def scenes(dice: Dice, bank: Bank, batch: int, size: int, largest: float = 0.25, plain: bool = False) -> Scene:
-    """A batch of `batch` triplets of `size` x `size` (a multiple of 8); motion of up to `largest` of that.
+    """A batch of `batch` triplets of `size` x `size` (a multiple of 8); shifts of up to `largest` of that.
 
     `plain`: sharp, in steady light, without noise or losses.
     """

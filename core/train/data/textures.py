@@ -56,7 +56,10 @@ def noise(dice: Dice, batch: int, channels: int, size: int, coarsest: int = 3, p
 
 
 def surface(dice: Dice, size: int, real: Tensor | None) -> Tensor:
-    """One texture, (1, 3, size, size) in 0..1; `real` are frames (N, 3, h, w) to take a part of."""
+    """One texture, (1, 3, size, size) in 0..1, a gradient's noise a little beyond.
+
+    `real` are frames (N, 3, h, w) in 0..1 to take a part of.
+    """
     kind = dice.number(0, 10)
     if real is not None and kind < 6:
         frame = real[dice.number(0, len(real))][None]
@@ -142,21 +145,14 @@ def outline(dice: Dice, size: int) -> Tensor:
 
 
 class Bank:
-    """Surfaces and outlines that scenes are put together from; some are drawn anew for every batch.
+    """Surfaces and outlines that scenes are put together from, drawn once.
 
     `real`: frames (N, 3, h, w) in 0..1 whose parts become surfaces, too.
     """
 
     def __init__(self, dice: Dice, size: int, real: Tensor | None = None, entries: int = 96) -> None:
-        self._size, self._real = size, real
         self._surfaces = torch.cat([surface(dice, size, real) for _ in range(entries)])
         self._outlines = torch.cat([outline(dice, size) for _ in range(entries)])
-
-    def renew(self, dice: Dice, count: int = 2) -> None:
-        """Draw some entries anew."""
-        for _ in range(count):
-            self._surfaces[dice.number(0, len(self._surfaces))] = surface(dice, self._size, self._real)[0]
-            self._outlines[dice.number(0, len(self._outlines))] = outline(dice, self._size)[0]
 
     def surfaces(self, dice: Dice, batch: int) -> Tensor:
         """Random ones, (B, 3, size, size), their colours exchanged, mirrored."""
