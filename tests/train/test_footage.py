@@ -17,8 +17,10 @@ from torch import Tensor
 
 from core.color import decoded
 from core.messages import InputError
+from core.train.data import clips as clips_in_memory
 from core.train.data import footage
-from core.train.data.footage import Footage, coded, held, index, mapped
+from core.train.data.clips import coded, held, index, mapped
+from core.train.data.footage import Footage
 from scripts import clips
 from scripts.clips import Image, write_clip
 
@@ -189,9 +191,9 @@ def test_index_and_frames_are_made_once(folder: Path, tmp_path: Path, monkeypatc
     def fail(*inputs: object) -> None:
         raise AssertionError("made again")
 
-    monkeypatch.setattr(footage, "look_at", fail)
+    monkeypatch.setattr(clips_in_memory, "look_at", fail)
     with monkeypatch.context() as patch:
-        patch.setattr(footage, "decoded", fail)
+        patch.setattr(clips_in_memory, "decoded", fail)
         again = Footage(folder, cache, CPU)
     assert again.clips == made.clips
     assert all(torch.equal(one, other) for one, other in zip(made.frames, again.frames, strict=True))
