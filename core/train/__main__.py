@@ -97,12 +97,6 @@ def _ship(path: Path) -> None:
             f"`--engine {checkpoint.network} --weights` instead."
         )
     checkpoint.load()
-    broken = [name for name, tensor in checkpoint.tensors.items() if not bool(tensor.isfinite().all())]
-    if broken:
-        raise InputError(
-            f"{path} has weights that are no finite numbers, in {broken[0]} and {len(broken) - 1} other tensors: "
-            "choose those of an earlier step."
-        )
     data = save(checkpoint.tensors)
     with explained(f"The folder {WEIGHTS.parent}"):
         WEIGHTS.parent.mkdir(exist_ok=True)
