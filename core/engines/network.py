@@ -231,11 +231,11 @@ class NetworkEngine:
         """
         if not self.can_batch:
             return 1
-        one, on_cpu = self.memory(height, width), self._device.type == "cpu"
+        on_cpu = self._device.type == "cpu"
         most = MOST_TOGETHER_ON_CPU if on_cpu else min(MOST_TOGETHER, MOST_PIXELS // (height * width))
-        shares = [TOGETHER_ON_CPU] if on_cpu else [SHARE * whole for whole in [whole_memory(self._device)] if whole]
-        shares += [SHARE * free] if free is not None else []
-        return max(1, min(most, *(int(share / one) for share in shares))) if shares else 1
+        rooms = (room_together(self._device), None if free is None else SHARE * free)
+        known = [room for room in rooms if room is not None]
+        return max(1, min(most, int(min(known) / self.memory(height, width)))) if known else 1
 
     def _pieces(self) -> int:
         return self._parts[0].pieces if self._parts else 1
@@ -341,9 +341,11 @@ def free_memory(device: torch.device) -> int | None:
     return free_on_host()
 
 
-def whole_memory(device: torch.device) -> int | None:
-    """Bytes that a card has; None where nobody says."""
-    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+def room_together(device: torch.device) -> float | None:
+    """Bytes for timesteps that are made at once, whatever is free now; None where a card does not say what it has."""
+    if device.type == "cuda":
+        return SHARE * torch.cuda.get_device_properties(device).total_memory
+    return TOGETHER_ON_CPU if device.type == "cpu" else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
