@@ -97,9 +97,13 @@ def motion_of(a: Pixels, b: Pixels) -> Pair:
 
 def coarse_motion(a: Pixels, b: Pixels) -> Flow:
     """Motion both ways at a quarter of the size, rounded up, in pixels of that: (2, h, w, 2)."""
-    height, width = a.shape[:2]
+    return coarse_motion_of_greys(_grey(a), _grey(b))
+
+
+def coarse_motion_of_greys(grey_a: Grey, grey_b: Grey) -> Flow:
+    """The same of two grey pictures (H, W) in 8 bits."""
+    height, width = grey_a.shape
     quarter = (-(-width // 4), -(-height // 4))
-    grey_a, grey_b = _grey(a), _grey(b)
     return np.stack([_motion(grey_a, grey_b, quarter), _motion(grey_b, grey_a, quarter)]) / np.float32(4)
 
 

@@ -154,7 +154,7 @@ class Motion(nn.Module):
 
         `known` (2B, 2, H/4, W/4) is a motion that something else found, in pixels of that size: wherever the frames are
         more alike along it, the finest level begins with it instead of the pyramid's, and it stays as it is instead of
-        what that level makes of it.
+        what that level makes of it. NaN: nothing was found.
 
         Returns the features (2B, FEATURES, H/4, W/4), the motion (2B, 2, H/4, W/4) in pixels of that size, the
         logarithm of its trust (2B, 1, H/4, W/4), and what every level found, from coarse to fine.
@@ -192,7 +192,11 @@ class Motion(nn.Module):
 
 
 def _nearer(frames: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """Of two motions, at every pixel the one along which the frames, as large or larger, are more alike around it."""
+    """Of two motions, at every pixel the one along which the frames, as large or larger, are more alike around it.
+
+    The first, where the other is NaN.
+    """
+    other = torch.where(other.isnan(), one, other)
     there, finer = frames.roll(len(frames) // 2, 0), frames.shape[-1] // one.shape[-1]
 
     def gap(flow: Tensor) -> Tensor:

@@ -72,9 +72,7 @@ def test_images_or_a_sound_that_are_missing_are_not_restored(scene: Any, clips: 
 
 
 @pytest.mark.parametrize("sound", [False, True])
-def test_movie_that_is_no_movie_any_more_is_not_restored(
-    scene: Any, clips: Path, tmp_path: Path, sound: bool
-) -> None:
+def test_movie_that_is_no_movie_any_more_is_not_restored(scene: Any, clips: Path, tmp_path: Path, sound: bool) -> None:
     path = tmp_path / "other.mp4"
     shutil.copy(clips / "clip.mp4", path)
     if sound:

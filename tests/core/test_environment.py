@@ -97,9 +97,7 @@ def test_made_from_nothing(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["holiday.txt", "pyvenv.cfg"])
-def test_folder_of_somebody_else_is_neither_made_over_nor_removed(
-    server: Server, tmp_path: Path, content: str
-) -> None:
+def test_folder_of_somebody_else_is_neither_made_over_nor_removed(server: Server, tmp_path: Path, content: str) -> None:
     (tmp_path / content).write_text("mine")
     with pytest.raises(InputError, match="holds files and is no environment of Lento's.*name a folder that is new"):
         create(tmp_path, server)

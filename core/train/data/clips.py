@@ -45,6 +45,8 @@ Frames = NDArray[np.uint8]
 """(H, W, 3), or (N, H, W, 3)"""
 Thumbnails = NDArray[np.uint8]
 """(N, H / SMALL, W / SMALL), grey"""
+Greys = NDArray[np.uint8]
+"""(N, H, W)"""
 
 
 @dataclass(frozen=True)
@@ -163,8 +165,8 @@ def _write(clip: Clip, folder: Path, path: Path, small: Path) -> None:
         np.save(file, thumbnails)
 
 
-def held(clip: Clip, folder: Path, device: torch.device) -> tuple[Tensor, Thumbnails]:
-    """A clip's frames, decoded straight into the memory of a device, and its thumbnails."""
+def held(clip: Clip, folder: Path, device: torch.device, greys: Greys | None = None) -> tuple[Tensor, Thumbnails]:
+    """A clip's frames, decoded straight into the memory of a device, and its thumbnails; `greys` is written to."""
     frames = torch.empty(clip.frames, clip.height, clip.width, 3, dtype=torch.uint8, device=device)
     thumbnails = _no_thumbnails(clip)
     chunk = torch.empty(CHUNK, *frames.shape[1:], dtype=torch.uint8, pin_memory=device.type == "cuda")
@@ -172,6 +174,8 @@ def held(clip: Clip, folder: Path, device: torch.device) -> tuple[Tensor, Thumbn
     for number, image in enumerate(_expected(clip, folder)):
         thumbnails[number] = _thumbnail(image)
         pixels[number % CHUNK] = image
+        if greys is not None:
+            cv2.cvtColor(image, cv2.COLOR_RGB2GRAY, greys[number])
         filled = number % CHUNK + 1
         if filled == CHUNK or number == clip.frames - 1:
             frames[number + 1 - filled : number + 1].copy_(chunk[:filled])

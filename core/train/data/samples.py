@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from ...engines.motion import coarse_motion
 from ...engines.network import device_of
 from ...messages import InputError
-from .footage import Footage
+from .classical import Pairs
+from .footage import GRID, Footage
 from .scenes import Scene, scenes
 from .textures import Bank, Dice
 
@@ -33,8 +32,6 @@ BLOCK = 16
 """Steps that share drawn scenes."""
 BLOCKS = 32
 """Blocks that share surfaces and outlines."""
-BEYOND = 1 / 4
-"""Share of a side that the classical motion sees beyond every edge of a sample: in whole frames it sees more, too."""
 TOGETHER = 40
 """Scenes that are drawn at once: they have the same number of layers."""
 MOTIONS = ("flows", "across")
@@ -49,8 +46,8 @@ class Batch(Scene):
     known: Tensor
     """(B, 1, 1, 1): 1 where the motion is known."""
     found: Tensor
-    """(B, 4, H/4, W/4): the classical motion from the first end to the last, and back, in pixels of that size; empty
-    where the recipe is without it."""
+    """(B, 4, H/4, W/4): the classical motion from the first end to the last, and back, in pixels of that size; NaN of
+    drawn samples, and empty where the recipe is without it."""
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
@@ -71,7 +68,7 @@ class Recipe:
     device: str = "cpu"
     """Where samples are made."""
     classical: bool = False
-    """Whether they bring the classical motion along, which is found on the CPU."""
+    """Whether the real ones bring the classical motion along, which is found on the CPU."""
 
     def __post_init__(self) -> None:
         """Raise InputError where no samples can be made so."""
@@ -80,6 +77,7 @@ class Recipe:
         required(self.size >= SMALLEST and self.size % 8 == 0, "size", self.size, f"a multiple of 8 from {SMALLEST} on")
         required(0 <= self.drawn <= 1, "drawn", self.drawn, "a share from 0 to 1")
         required(self.seed >= 0, "seed", self.seed, "0 or more")
+        required(not self.classical or bool(self.footage), "classical", "no clips", "a folder of them as footage")
 
 
 def required(met: bool, name: str, value: object, choose: str) -> None:
@@ -93,12 +91,16 @@ class Samples:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self._beyond = int(recipe.size * BEYOND) // 4 * 4 if recipe.classical else 0
-        self._size = recipe.size + 2 * self._beyond
-        """Of samples, before what only the classical motion sees is cut off."""
         self._device = device_of(recipe.device)
-        self._footage = Footage(Path(recipe.footage), Path(recipe.cache), self._device) if recipe.footage else None
+        self._footage = (
+            Footage(Path(recipe.footage), Path(recipe.cache), self._device, recipe.classical)
+            if recipe.footage
+            else None
+        )
         self._drawn = recipe.batch if self._footage is None else round(recipe.batch * recipe.drawn)
+        self._pairs: Pairs | None = None
+        if self._footage is not None and recipe.classical:
+            self._pairs = Pairs(self._footage, recipe.seed, recipe.batch - self._drawn, recipe.size)
         self._bank: Bank | None = None
         self._age = self._block = -1
         self._scenes = self._times = torch.empty(0)
@@ -111,22 +113,19 @@ class Samples:
         dice = Dice((self.recipe.seed + 1) * 1_000_003 + step, self._device)
         parts = [self._parts(dice, step % BLOCK)] if self._drawn else []
         if self._footage is not None and self._drawn < self.recipe.batch:
-            parts.append(self._real(self._footage, dice))
-        batch = Batch(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(Batch)))
-        if self.recipe.classical:
-            ends = zip(batch.first, batch.last, strict=True)
-            batch.found = torch.stack([_found(first, last) for first, last in ends]).to(self._device)
-            edge = self._beyond
-            for name in PARTS:
-                setattr(batch, name, getattr(batch, name)[..., edge:-edge, edge:-edge].contiguous())
-            batch.found = batch.found[..., edge // 4 : -edge // 4, edge // 4 : -edge // 4].contiguous()
-        return batch
+            parts.append(self._real(self._footage, dice, step))
+        return Batch(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(Batch)))
+
+    def close(self) -> None:
+        """End what is made ahead."""
+        if self._pairs:
+            self._pairs.close()
 
     def _draw(self) -> None:
         """The scenes of a block of steps, packed, and their times."""
         if not self._drawn:
             return
-        size = int(self._size * AROUND) // 8 * 8
+        size = int(self.recipe.size * AROUND) // 8 * 8
         if self._block // BLOCKS != self._age:
             self._age = self._block // BLOCKS
             dice = Dice(self.recipe.seed * 1_000_003 + self._age, self._device)
@@ -146,33 +145,30 @@ class Samples:
 
     def _parts(self, dice: Dice, turn: int) -> Batch:
         """Samples cut out of the block's scenes, the `turn`-th of BLOCK."""
-        size, count = self._size, len(self._scenes)
+        size, count = self.recipe.size, len(self._scenes)
         room = self._scenes.shape[-1] - size + 1
         numbers = [(turn * self._drawn + index) % count for index in range(self._drawn)]
         places = dice.host.integers(0, room, (self._drawn, 2)).tolist()
         cut = torch.stack(
             [self._scenes[n, :, y : y + size, x : x + size] for n, (y, x) in zip(numbers, places, strict=True)]
         )
-        batch = _unpacked(cut, torch.stack([self._times[n] for n in numbers]))
+        side = size // GRID if self._pairs else 0
+        found = torch.full((self._drawn, 4, side, side), torch.nan, device=self._device)
+        batch = _unpacked(cut, torch.stack([self._times[n] for n in numbers]), found)
         return turned(batch, int(dice.host.integers(0, 8)), bool(dice.host.random() < 0.5))
 
-    def _real(self, footage: Footage, dice: Dice) -> Batch:
-        count, size = self.recipe.batch - self._drawn, self._size
-        first, middle, last, t = footage.batch(dice.host, count, size)
-        unknown = torch.zeros(count, 4, size, size, device=self._device)
-        return Batch(
-            first, last, middle, t, unknown, unknown[:, :2], unknown, unknown[:, :1, :1, :1], unknown[..., :0, :0]
+    def _real(self, footage: Footage, dice: Dice, step: int) -> Batch:
+        count, size = self.recipe.batch - self._drawn, self.recipe.size
+        first, middle, last, t, found = footage.batch(
+            dice.host, count, size, self._pairs.at(step) if self._pairs else ()
         )
+        unknown = torch.zeros(count, 4, size, size, device=self._device)
+        return Batch(first, last, middle, t, unknown, unknown[:, :2], unknown, unknown[:, :1, :1, :1], found)
 
 
-def _found(first: Tensor, last: Tensor) -> Tensor:
-    one, other = (np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy()) for image in (first, last))
-    return torch.from_numpy(coarse_motion(one, other)).permute(0, 3, 1, 2).flatten(0, 1)
-
-
-def _unpacked(packed: Tensor, t: Tensor) -> Batch:
+def _unpacked(packed: Tensor, t: Tensor, found: Tensor) -> Batch:
     parts = dict(zip(PARTS, packed.split(list(PARTS.values()), dim=1), strict=True))
-    return Batch(t=t, known=torch.ones_like(t), found=packed.new_empty(len(t), 4, 0, 0), **parts)
+    return Batch(t=t, known=torch.ones_like(t), found=found, **parts)
 
 
 def turned(batch: Batch, way: int, backwards: bool) -> Batch:
@@ -227,6 +223,9 @@ def stream(recipe: Recipe, step: int, beside: bool) -> Iterator[Batch]:
                 raise made
             yield made
     samples = Samples(recipe)
-    while True:
-        yield samples.batch(step)
-        step += 1
+    try:
+        while True:
+            yield samples.batch(step)
+            step += 1
+    finally:
+        samples.close()
