@@ -2,7 +2,8 @@
 """Every network on the GPU: right against the CPU, right again, right where memory runs out, and how fast.
 
 All of it is meant for two minutes on a large card; a check that fails does not end the others. With `--train` the
-bundled network is trained there instead, without the classical motion, for `--minutes`, from `--resume` on.
+bundled network is trained there instead for `--minutes`, from `--resume` on: with `--footage` as it runs, on the
+classical motion, and without clips on drawn scenes alone.
 """
 
 from __future__ import annotations
@@ -41,10 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=1.5, help="for each measurement of speed, about")
     parser.add_argument("--json", type=Path, metavar="FILE", help="to write all that is found to")
     parser.add_argument("--weights", default="", help="a checkpoint to use instead of made ones, with one network")
-    parser.add_argument("--train", action="store_true", help="train the bundled network without the classical motion")
+    parser.add_argument("--train", action="store_true", help="train the bundled network instead")
     parser.add_argument("--minutes", type=float, default=8)
     parser.add_argument("--steps", type=int, default=0, help="over which the learning rate falls; 0: over the minutes")
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--batch", type=int, default=40)
+    parser.add_argument("--drawn", type=float, default=0.3, help="share of drawn samples")
     parser.add_argument("--footage", default="", metavar="DIR", help="clips to train with")
     parser.add_argument("--cache", default="build/train", metavar="DIR")
     parser.add_argument("--output", default="build/train/gpu", metavar="DIR")
@@ -88,9 +91,22 @@ def _train(arguments: argparse.Namespace) -> None:
     from core.train.run import run as train
 
     device = arguments.device
-    recipe = Recipe(arguments.footage, arguments.cache, arguments.batch, device=device)
-    precision = "bf16" if device != "cpu" else "fp32"
-    plan = Plan(arguments.output, minutes=arguments.minutes, steps=arguments.steps, device=device, precision=precision)
+    recipe = Recipe(
+        arguments.footage,
+        arguments.cache,
+        arguments.batch,
+        drawn=arguments.drawn,
+        device=device,
+        classical=bool(arguments.footage),
+    )
+    plan = Plan(
+        arguments.output,
+        minutes=arguments.minutes,
+        steps=arguments.steps,
+        rate=arguments.rate,
+        device=device,
+        precision="bf16" if device != "cpu" else "fp32",
+    )
     torch.manual_seed(0)
     train(plan, recipe, arguments.resume)
     plot(Path(arguments.output) / LOG, Path(arguments.output) / "gain.png")
