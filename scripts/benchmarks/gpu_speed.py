@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from threading import Event
+from threading import Barrier, Event
 
 import cv2
 import torch
@@ -230,21 +230,35 @@ class _Speed:
 
 
 def _rate(engine: NetworkEngine, size: Size, device: str, seconds: float) -> Cell:
-    """Frames a second, the pair's part included, by as many threads as a job would use."""
+    """Frames a second, the pair's part included, by as many threads as a job would use.
+
+    Of several threads each has made a pair before: at a job's beginning all of them are at the processor's part.
+    """
     engine._estimated = False  # what fits together depends on the size
     engine.synthesize(engine.prepare(*frames(size), TIMES), TIMES[0])  # what is done once is done
     threads, begin = threads_for(engine, size)
     _wait(torch.device(device))
     began = time.perf_counter()
 
+    def start() -> None:
+        nonlocal began
+        began = time.perf_counter()
+
+    ready = Barrier(max(1, threads), start, timeout=600)  # should one of them fail
+
     def pairs() -> int:
+        if threads > 1:
+            state = engine.prepare(*frames(size), TIMES)
+            for t in TIMES:
+                engine.synthesize(state, t)
+        ready.wait()
         made = 0
         while True:
             state = engine.prepare(*frames(size), TIMES)
             for t in TIMES:
                 engine.synthesize(state, t)
                 made += 1
-                if time.perf_counter() - began > PATIENCE * seconds:
+                if threads <= 1 and time.perf_counter() - began > PATIENCE * seconds:
                     return made
             if time.perf_counter() - began > seconds:
                 return made
