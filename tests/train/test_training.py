@@ -176,6 +176,7 @@ def test_damaged_checkpoint(tmp_path: Path) -> None:
         ("--rate -1", "rate: "),
         ("--batch 0", "batch: "),
         ("--size 0", "size: 0 cannot be trained with: choose a multiple of 8 from 32 on"),
+        ("--classical", "classical: drawn scenes alone cannot be trained with: choose a folder of clips, too"),
         ("--size 12", "size: "),
         ("--size 100", "size: "),
         ("--size 40 --network superslomo_light", "size: 40 .* for superslomo_light a multiple of 32"),

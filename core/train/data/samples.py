@@ -77,7 +77,7 @@ class Recipe:
         required(self.size >= SMALLEST and self.size % 8 == 0, "size", self.size, f"a multiple of 8 from {SMALLEST} on")
         required(0 <= self.drawn <= 1, "drawn", self.drawn, "a share from 0 to 1")
         required(self.seed >= 0, "seed", self.seed, "0 or more")
-        required(not self.classical or bool(self.footage), "classical", "no clips", "a folder of them as footage")
+        required(not self.classical or bool(self.footage), "classical", "drawn scenes alone", "a folder of clips, too")
 
 
 def required(met: bool, name: str, value: object, choose: str) -> None:
