@@ -47,6 +47,21 @@ def test_compilers_and_export_take_all_of_it() -> None:
     assert torch.equal(traced, made)
 
 
+def test_where_no_motion_was_found_the_network_has_its_own() -> None:
+    """Of a batch in which it was found for some, and with gradients that are numbers."""
+    net = network()
+    first, last = torch.rand(2, 2, 3, 64, 96).unbind()
+    known = torch.full((4, 2, 16, 24), torch.nan)
+    known[1::2] = 1.0
+    alone, mixed = net.prepare(first, last), net.prepare(first, last, known)
+    assert torch.equal(mixed.motion[0::2], alone.motion[0::2])
+    assert not torch.equal(mixed.motion[1::2], alone.motion[1::2])
+    mixed.motion.sum().backward()
+    gradient = net.motion.refine.leave.weight.grad
+    assert gradient is not None
+    assert bool(gradient.isfinite().all())
+
+
 def test_splat_of_whole_pixels_moves_pixels() -> None:
     values = torch.rand(1, 2, 6, 8)
     flow = torch.zeros(1, 2, 6, 8)
