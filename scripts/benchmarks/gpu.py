@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every network on the GPU: right against the CPU, right again, right where memory runs out, and how fast.
 
-All of it is meant for two minutes on a large card; a check that fails does not end the others. With `--train` the
-bundled network is trained there instead for `--minutes`, from `--resume` on: with `--footage` as it runs, on the
-classical motion, and without clips on drawn scenes alone.
+All of it takes a large card some minutes; a check that fails does not end the others. With `--train` the bundled
+network is trained there instead for `--minutes`, from `--resume` on: with `--footage` as it runs, on the classical
+motion, and without clips on drawn scenes alone.
 """
 
 from __future__ import annotations
