@@ -35,7 +35,7 @@ AROUND = 11
 """Pixels at half the size over which it is judged whether a motion explains the frames."""
 MOVES = 1.5
 """How much more each of both motions is believed than that nothing moves."""
-NEITHER = 40.0
+NEITHER = 50.0
 """How much it is believed that neither is so: what appears out of nothing is faded in, not put together of pieces."""
 AGREED = 0.02
 """Difference of both frames at a timestep at which half of what they lack is added: where they agree, nothing is."""
