@@ -50,7 +50,7 @@ class Pairs:
 
     def _begun(self, block: int) -> Known:
         dice = np.random.default_rng((self._seed, block))
-        ends = [self._footage.ends(dice, self._size) for _ in range(self._count)]
+        ends = self._footage.ends(dice, self._count, self._size)
         return [(one, self._threads.submit(self._found, one)) for one in ends]
 
     def _found(self, ends: Ends) -> Flow:

@@ -154,9 +154,10 @@ class Footage:
             return greys[number]
         return cv2.cvtColor(self.frames[clip][number].numpy(), cv2.COLOR_RGB2GRAY)
 
-    def ends(self, dice: np.random.Generator, size: int) -> Ends:
-        """Where samples of that size may lie. Raises InputError where no picture is that large."""
-        return self._ends(dice, self._odds(size), size)
+    def ends(self, dice: np.random.Generator, count: int, size: int) -> list[Ends]:
+        """Between which samples of that size may lie. Raises InputError where no picture is that large."""
+        odds = self._odds(size)
+        return [self._ends(dice, odds, size) for _ in range(count)]
 
     def batch(
         self, dice: np.random.Generator, count: int, size: int, known: Sequence[tuple[Ends, Future[Flow]]] = ()
