@@ -89,12 +89,13 @@ def _scenes_within(scene: Any) -> set[Any]:
 
 
 def size_of(scene: Any, strip: Any) -> tuple[int, int]:
-    """Size to render the strip in: a file's own, else the scene's."""
+    """Size to render the strip in: a file's own, else the scene's whole one.
+
+    Not the share of it that the scene is looked at in: strips of files are shrunk to that, too.
+    """
     if strip.type in FILES and strip.elements and strip.elements[0].orig_width:
         return strip.elements[0].orig_width, strip.elements[0].orig_height
-    render = scene.render
-    share = render.resolution_percentage / 100
-    return round(render.resolution_x * share), round(render.resolution_y * share)
+    return scene.render.resolution_x, scene.render.resolution_y
 
 
 def save_task(task: Task, folder: Path) -> list[str]:

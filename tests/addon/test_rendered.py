@@ -237,3 +237,20 @@ def test_cancelled_while_blender_renders(scene: Any, clips: Path) -> None:
     assert job.done.code == 4
     assert layout(scene) == before
     assert "lento_id" not in scene.sequence_editor.strips["It"]
+
+
+@pytest.mark.parametrize("make", [meta, text], ids=lambda make: make.__name__)
+def test_scene_that_is_looked_at_in_half_its_size(scene: Any, clips: Path, make: Any) -> None:
+    strip = make(scene, clips)
+    select(scene, strip)
+    shown = {share: _at(scene, share, START + 2) for share in (50, 100)}
+    scene.render.resolution_percentage = 50
+    assert bpy.ops.lento.slow_motion(engine="nearest", range=(START, END), factor=2) == {"FINISHED"}
+    assert np.abs(shown[100] - _at(scene, 100, START + 4)).max() <= 1.01 / 255
+    # drawn at half the size, and drawn and then shrunk, are alike in what they cover
+    assert _at(scene, 50, START + 4)[..., :3].mean() == pytest.approx(shown[50][..., :3].mean(), rel=0.2)
+
+
+def _at(scene: Any, share: int, frame: int) -> Any:
+    scene.render.resolution_percentage = share
+    return rendered(scene, frame)
