@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -53,18 +54,20 @@ def conclude(job: jobs.Running) -> str:
     Raises Failure where the job failed or its strip is no longer there.
     """
     jobs.finish(job)
-    scene = bpy.data.scenes.get(job.request.scene)
-    if scene is None:
-        raise InputError(
-            f"The scene {job.request.scene!r} is gone, so nothing was inserted. The frames are kept in "
-            f"{job.request.job.output}."
-        )
+    scene = timeline.scene_of(job.request)
     try:
         strip = timeline.insert(scene, job.request, job.result())
     except Failure:
         timeline.unstamp(scene, job.request.strip_id)
         raise
-    return f"{strip.name}: {compat.right(strip) - compat.left(strip)} frames from {job.request.folder}"
+    folder = job.request.job.output
+    text = f"{strip.name}: {compat.right(strip) - compat.left(strip)} frames from {selection.as_named(folder)}"
+    if bpy.data.filepath and os.path.commonpath([folder, bpy.app.tempdir]) == os.path.normpath(bpy.app.tempdir):
+        text += (
+            ". This file was not saved when it began, and Blender deletes its temporary folder when it quits: restore "
+            "the strip and slow it again to have the frames beside the file"
+        )
+    return text
 
 
 class LENTO_OT_slow_motion(bpy.types.Operator):

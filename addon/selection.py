@@ -8,7 +8,6 @@ import re
 import uuid
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import bpy
@@ -40,15 +39,13 @@ class Request:
     strip_name: str
     strip_type: str
     media: str
-    """The strip's media as it names it, to see whether it is still the same."""
+    """The strip's media, an absolute path, to see whether it is still the same."""
     marked: Range
     content_began: int
     """Timeline frame where the strip's content began when the range was marked."""
     placement: Placement
     task: prerender.Task | None
     """What Blender has to render first."""
-    folder: str
-    """The frames' folder as strips name it: relative to the .blend where that is saved."""
     sounds: tuple[str, ...] = ()
     """Names of the sound strips that are stretched along, or muted."""
     notes: tuple[str, ...] = field(default=())
@@ -184,22 +181,21 @@ def gather(scene: Any, strip: Any, marked: Range, placement: Placement, **chosen
         )
     rendered = prerender.reason(strip, placement.bake_modifiers)
     if rendered:
-        job, folder, task = _job_of_rendered(scene, strip, marked, placement, chosen)
+        job, task = _job_of_rendered(scene, strip, marked, placement, chosen)
     else:
         job, task = _job_of_files(scene, strip, marked, chosen), None
-        folder = f"{frames_folder()}{_file_name(strip.name)}-{job.digest()}"
-        job = replace(job, output=absolute(folder))
+        job = replace(job, output=_folder_for(strip, job.digest()))
     notes = []
     if rendered:
         notes.append(f"The strip {strip.name!r} {rendered}: Blender renders its {len(marked)} frames first.")
     if not bpy.data.filepath:
         notes.append(
-            f"This file is not saved: the frames go to Blender's temporary folder, {absolute(folder)}, which Blender "
+            f"This file is not saved: the frames go to Blender's temporary folder, {job.output}, which Blender "
             "deletes when it quits. Save the file first to keep them."
         )
     return Request(
         job=job, scene=scene.name, strip_name=strip.name, strip_type=strip.type, media=media_of(strip), marked=marked,
-        placement=placement, folder=folder, task=task, notes=tuple(notes), content_began=compat.content_start(strip),
+        placement=placement, task=task, notes=tuple(notes), content_began=compat.content_start(strip),
         sounds=tuple(sound.name for sound in sounds),
     )  # fmt: skip
 
@@ -218,19 +214,17 @@ def companion_sounds(strips: Any, strip: Any) -> list[Any]:
     return [
         other
         for other in strips
-        if other.type == "SOUND"
-        and other.sound is not None
-        and (other.name in connected or _plays_along(other, strip))
+        if other.type == "SOUND" and other.sound is not None and (other.name in connected or _plays_along(other, strip))
     ]
 
 
 def _plays_along(sound: Any, strip: Any) -> bool:
     if strip.type not in prerender.FILES or _file_start(sound) != _file_start(strip):
         return False
-    path = absolute(strip.filepath) if strip.type == "MOVIE" else os.path.join(absolute(strip.directory), "_")
+    path, heard = media_of(strip), absolute(sound.sound.filepath)
     if SOUND_OF in sound:
-        return os.path.dirname(path) == absolute(sound[SOUND_OF])
-    return strip.type == "MOVIE" and absolute(sound.sound.filepath) == path
+        return os.path.dirname(path) == os.path.dirname(heard)
+    return strip.type == "MOVIE" and heard == path
 
 
 def _file_start(strip: Any) -> int:
@@ -271,8 +265,8 @@ def _sounds(scene: Any, strip: Any, marked: Range, placement: Placement, wanted:
 
 def _job_of_files(scene: Any, strip: Any, marked: Range, chosen: dict[str, Any]) -> Job:
     """For a strip that shows its files as they are."""
-    media = media_file(strip)
-    if not media.exists():
+    media = media_of(strip)
+    if not os.path.exists(media):
         raise InputError(
             f"The media of the strip {strip.name!r}, {media}, is not there: find it first (File > External "
             "Data > Find Missing Files)."
@@ -288,7 +282,7 @@ def _job_of_files(scene: Any, strip: Any, marked: Range, chosen: dict[str, Any])
     return Job(
         source=absolute(strip.filepath) if is_movie else absolute(strip.directory),
         files=() if is_movie else tuple(element.filename for element in strip.elements),
-        output=os.path.join(absolute(frames_folder()), "_"),  # the folder's name depends on the rest of the job
+        output=_folder_for(strip, "_"),  # its name depends on the rest of the job
         start=marked.start + offset,
         end=marked.end + offset,
         shown_start=shown_start,
@@ -306,20 +300,20 @@ def _job_of_files(scene: Any, strip: Any, marked: Range, chosen: dict[str, Any])
 
 def _job_of_rendered(
     scene: Any, strip: Any, marked: Range, placement: Placement, chosen: dict[str, Any]
-) -> tuple[Job, str, prerender.Task]:
+) -> tuple[Job, prerender.Task]:
     """For a strip that only Blender can show, and may show otherwise next time: every try has its own folder."""
     if chosen["format"] not in LIGHT_FORMATS:
         raise InputError(
             f"The strip {strip.name!r} {prerender.reason(strip, placement.bake_modifiers)}, which Blender renders in "
             f"floating point first, and {chosen['format']} cannot hold that: choose the format Automatic or OpenEXR."
         )
-    folder = f"{frames_folder()}{_file_name(strip.name)}-{uuid.uuid4().hex[:8]}"
+    folder = _folder_for(strip, uuid.uuid4().hex[:8])
     task = prerender.Task(
         scene=scene.name,
         strip=strip.name,
         start=marked.start,
         end=min(marked.end + 1, compat.right(strip)),
-        output=os.path.join(absolute(folder), jobs.RENDERED),
+        output=os.path.join(folder, jobs.RENDERED),
         size=prerender.size_of(scene, strip),
         keep_modifiers=placement.bake_modifiers,
     )
@@ -327,7 +321,7 @@ def _job_of_rendered(
     job = Job(
         source=task.output,
         files=prerender.frame_names(task),
-        output=absolute(folder),
+        output=folder,
         start=0,
         end=len(marked),
         shown_start=0,
@@ -338,7 +332,7 @@ def _job_of_rendered(
         no_cuts_at=no_cuts_at,
         **chosen,
     )
-    return job, folder, task
+    return job, task
 
 
 def scene_fps(scene: Any) -> Fraction:
@@ -356,17 +350,10 @@ def announce(scene: Any, strip: Any, marked: Range, times: TimeMap | None) -> li
 
 
 def media_of(strip: Any) -> str:
-    """The strip's media as it names it; empty for a strip that has none."""
+    """The movie, or the first image, since holes after it are held; empty for a strip of no files."""
     if strip.type == "MOVIE":
-        return str(strip.filepath)
-    return f"{strip.directory}{strip.elements[0].filename}" if strip.type == "IMAGE" else ""
-
-
-def media_file(strip: Any) -> Path:
-    """The movie; or the first image: holes after it are held."""
-    if strip.type == "MOVIE":
-        return Path(absolute(strip.filepath))
-    return Path(absolute(strip.directory), strip.elements[0].filename)
+        return absolute(strip.filepath)
+    return os.path.join(absolute(strip.directory), strip.elements[0].filename) if strip.type == "IMAGE" else ""
 
 
 def absolute(path: str) -> str:
@@ -374,9 +361,20 @@ def absolute(path: str) -> str:
     return os.path.abspath(bpy.path.abspath(path))
 
 
-def frames_folder() -> str:
-    """Where the folders of frames go: beside the .blend, or in Blender's temporary folder while it is not saved."""
-    return "//lento/" if bpy.data.filepath else os.path.join(bpy.app.tempdir, "lento", "")
+def as_named(path: str) -> str:
+    """An absolute path as strips name it: relative to the .blend, where that is saved and on the same drive."""
+    if not bpy.data.filepath:
+        return path
+    try:
+        return str(bpy.path.relpath(path)).replace(os.sep, "/")
+    except ValueError:  # another drive
+        return path
+
+
+def _folder_for(strip: Any, what: str) -> str:
+    """The folder of a job's frames: beside the .blend, or in Blender's temporary folder while it is not saved."""
+    base = absolute("//lento") if bpy.data.filepath else os.path.join(bpy.app.tempdir, "lento")
+    return os.path.join(base, f"{_file_name(strip.name)}-{what}")
 
 
 def _file_name(name: str) -> str:

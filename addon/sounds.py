@@ -21,17 +21,18 @@ def add_stretched(
     """Strips of the stretched sounds, with the settings of those whose place they take; on free channels for now."""
     made: list[Any] = []
     mine = _taken_along(strips, request, source, start, start + len(request.marked))
+    folder = selection.as_named(request.job.output)
     try:
         for old_name, file in zip(request.sounds, result["sounds"], strict=False):
             if old_name not in mine:
                 continue  # it was removed, trimmed or locked in the meantime
             length = len(result["frames"])
             channel = free_channel(scene, strips, 1, start, max(start + length, *map(compat.right, strips)))
-            new = strips.new_sound(f"{old_name} {label}", f"{request.folder}/{file}", channel, start)
+            new = strips.new_sound(f"{old_name} {label}", f"{folder}/{file}", channel, start)
             made.append(new)
             compat.set_right(new, start + length)
             copy_settings(mine[old_name], new)
-            new[SOUND_OF] = request.folder
+            new[SOUND_OF] = folder
     except BaseException:
         for strip in made:
             strips.remove(strip)

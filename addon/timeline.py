@@ -95,6 +95,23 @@ def unstamp_all_but(strip_ids: Collection[str]) -> None:
                 del strip[ID]
 
 
+def scene_of(request: Request) -> Any:
+    """The scene that the request was made in, which may have another name now.
+
+    Raises InputError where it is gone.
+    """
+    for scene in sorted(bpy.data.scenes, key=lambda scene: scene.name != request.scene):
+        editor = scene.sequence_editor
+        if editor and any(strip.get(ID) == request.strip_id for strip in editor.strips_all):
+            return scene
+    if request.scene not in bpy.data.scenes:
+        raise InputError(
+            f"The scene {request.scene!r} is gone, so nothing was inserted. The frames are kept in "
+            f"{request.job.output}."
+        )
+    return bpy.data.scenes[request.scene]
+
+
 def find(scene: Any, request: Request) -> tuple[Any, int]:
     """The strip that the request was made for, and the timeline frame where its range begins now.
 
@@ -135,6 +152,7 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
     end, length = start + len(request.marked), len(result["frames"])
     added = length - len(request.marked)
     strips = selection.container_of(scene, source)
+    folder = selection.as_named(request.job.output)  # only now: the file may have been saved elsewhere
     provenance = Provenance(
         schema=1,
         name=source.name,
@@ -146,7 +164,7 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         rate=result["rate"],
         factor=str(request.job.factor),
         engine=result["engine"],
-        job=request.folder,
+        job=folder,
         placement=request.placement.placement,
         kept=uuid.uuid4().hex if request.task or request.job.retimed else "",
         time=result["time"],
@@ -158,10 +176,10 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         channel = free_channel(scene, strips, channel + 1, start, start + length)
     name = f"{provenance.name} {_label(request)}"
     if "movie" in result:
-        generated = strips.new_movie(name, f"{request.folder}/{result['movie']}", channel, start)
+        generated = strips.new_movie(name, f"{folder}/{result['movie']}", channel, start)
     else:
         names = [frame["file"] for frame in result["frames"]]
-        generated = new_image_strip(scene, strips, name, request.folder, names, channel, start)
+        generated = new_image_strip(scene, strips, name, folder, names, channel, start)
     # all that Blender might refuse comes before anything of the user's is touched
     made = [generated]
     try:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -443,3 +444,49 @@ def test_unsaved_file_uses_the_temporary_folder_and_says_so(scene: Any, clips: P
     assert bpy.ops.lento.slow_motion(engine="nearest", range=(5, 9)) == {"FINISHED"}
     assert scene.sequence_editor.strips["Clip 4x"].directory.startswith(bpy.app.tempdir)
     assert "This file is not saved" in capfd.readouterr().out
+
+
+def _save_elsewhere(folder: Path) -> None:
+    folder.mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "other.blend"))
+
+
+@pytest.mark.parametrize("relative", [False, True], ids=["absolute path", "relative path"])
+def test_file_that_is_saved_elsewhere_during_a_job(scene: Any, clips: Path, tmp_path: Path, relative: bool) -> None:
+    strip = add_movie(scene, clips / "clip.mp4")
+    if relative:
+        strip.filepath = bpy.path.relpath(strip.filepath)
+    before = Path(bpy.data.filepath).parent / "lento"
+    during_a_job(scene, lambda: _save_elsewhere(tmp_path / "elsewhere"))
+    made = scene.sequence_editor.strips["Clip 4x"]
+    assert made.directory.startswith("//")
+    assert Path(bpy.path.abspath(made.directory)).resolve().parent == before.resolve()
+    assert number_shown(scene, 15) == 11
+
+
+def test_file_that_is_saved_for_the_first_time_during_a_job(clips: Path, tmp_path: Path) -> None:
+    bpy.ops.wm.read_homefile(use_empty=True)
+    scene = bpy.context.scene
+    scene.sequence_editor_create()
+    edit(scene)
+    add_movie(scene, clips / "clip.mp4")
+    said = during_a_job(scene, lambda: _save_elsewhere(tmp_path / "first"))
+    assert "Clip 4x" in layout(scene)
+    assert re.search(r"deletes its temporary folder when it quits", said)
+
+
+def test_paths_made_relative_during_a_job(scene: Any, clips: Path) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    during_a_job(scene, bpy.ops.file.make_paths_relative)
+    assert "Clip 4x" in layout(scene)
+
+
+def test_scene_that_was_renamed_during_a_job(scene: Any, clips: Path) -> None:
+    add_movie(scene, clips / "clip.mp4")
+
+    def rename() -> None:
+        scene.name = "Edit"
+        bpy.data.scenes.new("Scene")
+
+    during_a_job(scene, rename)
+    assert "Clip 4x" in layout(scene)
