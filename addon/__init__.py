@@ -28,8 +28,9 @@ classes = (*preferences.classes, *operators.classes, *setup_operators.classes, *
 
 @bpy.app.handlers.persistent
 def _leave_file(*args: Any) -> None:
-    """Another file is opened, or this one reverted: the jobs' strips are gone."""
+    """Another file was opened, or this one reverted: the jobs' strips are gone."""
     jobs.cancel_all()
+    _forget_old_ids()
 
 
 @bpy.app.handlers.persistent
@@ -39,8 +40,8 @@ def _forget_old_ids(*args: Any) -> None:
 
 
 HANDLERS = (
-    (bpy.app.handlers.load_pre, _leave_file),
-    (bpy.app.handlers.load_post, _forget_old_ids),
+    # not before: a file that cannot be opened leaves this one open
+    (bpy.app.handlers.load_post, _leave_file),
     (bpy.app.handlers.undo_post, _forget_old_ids),
     (bpy.app.handlers.redo_post, _forget_old_ids),
 )
@@ -75,7 +76,7 @@ def unregister() -> None:
     setup.unwatch()
     tasks.forget()
     answers.forget()
-    jobs.running.clear()
+    operators.forget(bpy.context)
     command_line.unregister()
     keymap.unregister()
     for handlers, function in HANDLERS:

@@ -47,7 +47,8 @@ class Running(Conversation):
         if self.done.code == ExitCode.DONE and self.done.result:
             data: dict[str, Any] = json.loads(Path(self.done.result).read_text(encoding="utf-8"))
             return data
-        failure = Failure(self.error or f"Cancelled. Finished frames are kept in {self.request.job.output}.")
+        kept = "" if self.request.task else f" Finished frames are kept in {self.request.job.output}."
+        failure = Failure(self.error or f"Cancelled.{kept}")
         failure.code = ExitCode(self.done.code)
         raise failure
 

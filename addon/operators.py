@@ -17,6 +17,9 @@ from .reporting import reported
 TICK = 0.1
 """Seconds between looks at the worker."""
 
+_timers: list[Any] = []
+"""Those of the operators that look at a worker now."""
+
 
 def request(scene: Any, strip_name: str, given: tuple[int, int] | None, holders: dict[str, Any]) -> selection.Request:
     """Everything that a job needs, for the strip of that name or the active one; the strip gets its id.
@@ -133,14 +136,15 @@ class LENTO_OT_slow_motion(bpy.types.Operator):
             self._job = self._launch(context)
             manager = context.window_manager
             self._timer = manager.event_timer_add(TICK, window=context.window)
+            _timers.append(self._timer)
             manager.modal_handler_add(self)
             show_progress(context)
             return {"RUNNING_MODAL"}
         return {"CANCELLED"}
 
     def modal(self, context: Any, event: Any) -> set[str]:
-        """Look at the worker on every tick; Esc cancels; every other event goes on to the editor."""
-        if event.type == "ESC" and event.value == "PRESS":
+        """Look at the worker on every tick; Esc cancels, but for playback's own; other events go on to the editor."""
+        if event.type == "ESC" and event.value == "PRESS" and not _plays(context):
             self._job.worker.cancel()
             return {"RUNNING_MODAL"}
         if event.type != "TIMER":
@@ -164,6 +168,7 @@ class LENTO_OT_slow_motion(bpy.types.Operator):
 
     def _stop(self, context: Any) -> None:
         context.window_manager.event_timer_remove(self._timer)
+        _timers.remove(self._timer)
         jobs.finish(self._job)
         show_progress(context)
 
@@ -197,7 +202,7 @@ class LENTO_OT_until_playhead(bpy.types.Operator):
 
 
 class LENTO_OT_cancel(bpy.types.Operator):
-    """Stop the running slow motion; finished frames are kept for the next start"""
+    """Stop the running slow motion; finished frames are kept for the next start, unless Blender renders the strip first"""
 
     bl_idname = "lento.cancel"
     bl_label = "Cancel Slow Motion"
@@ -234,6 +239,10 @@ class LENTO_OT_restore(bpy.types.Operator):
         return {"CANCELLED"}
 
 
+def _plays(context: Any) -> bool:
+    return any(window.screen.is_animation_playing for window in context.window_manager.windows)
+
+
 def show_progress(context: Any) -> None:
     """Draw the panels anew and put the running jobs into the status bar."""
     text = None
@@ -248,6 +257,15 @@ def show_progress(context: Any) -> None:
         for region in area.regions:
             if region.type == "UI":
                 region.tag_redraw()
+
+
+def forget(context: Any) -> None:
+    """Take back what running jobs have put into Blender: the extension is turned off."""
+    while _timers:
+        context.window_manager.event_timer_remove(_timers.pop())
+    jobs.running.clear()
+    timeline.unstamp_all_but(())
+    show_progress(context)
 
 
 classes = (LENTO_OT_slow_motion, LENTO_OT_until_playhead, LENTO_OT_cancel, LENTO_OT_restore)

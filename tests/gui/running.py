@@ -110,6 +110,53 @@ def test_escape_cancels_and_changes_nothing() -> Steps:
     yield from picture("cancelled")
 
 
+def test_escape_during_playback_stops_that_alone() -> Steps:
+    yield from stage.new_film("playback", factor=16.0)
+    job = yield from stage.start_job()
+    yield from move(*middle(region()))
+    yield from key("SPACE")
+    assert bpy.context.screen.is_animation_playing
+    yield from key("ESC")
+    assert not bpy.context.screen.is_animation_playing
+    assert stage.jobs() == [job] and stage.worker_lives(job)
+    yield from key("ESC")
+    yield stage.job_ends()
+    assert stage.layout() == stage.LAYOUT, stage.layout()
+
+
+def test_file_that_cannot_be_opened_leaves_the_job_alone() -> Steps:
+    yield from stage.new_film("not_opened", factor=16.0)
+    job = yield from stage.start_job()
+    broken = settings["folder"] / "broken.blend"
+    broken.write_bytes(b"no Blender file")
+    try:
+        bpy.ops.wm.open_mainfile(filepath=str(broken))
+    except RuntimeError as error:
+        print(error)
+    yield ticks(10)
+    assert stage.jobs() == [job] and stage.worker_lives(job)
+    yield from move(*middle(region()))
+    yield from key("ESC")
+    yield stage.job_ends()
+    assert stage.layout() == stage.LAYOUT, stage.layout()
+
+
+def test_extension_turned_off_while_a_job_runs() -> Steps:
+    yield from stage.new_film("turned_off", factor=16.0)
+    before = stage.properties()
+    job = yield from stage.start_job()
+    assert stage.properties() != before
+    module = stage.extension("").__package__.removesuffix(".addon")
+    bpy.ops.preferences.addon_disable(module=module)
+    try:
+        yield until(lambda: not stage.worker_lives(job), "the worker ends", 5)
+        yield ticks(10)
+        assert stage.status_text() is None
+        assert stage.modal() == [] and stage.properties() == before, stage.properties()
+    finally:
+        bpy.ops.preferences.addon_enable(module=module)
+
+
 def test_strip_deleted_while_the_job_runs() -> Steps:
     yield from stage.new_film("deleted")
     job = yield from stage.start_job()

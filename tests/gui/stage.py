@@ -123,7 +123,8 @@ def frames_of(job: Any) -> list[Path]:
 
 def modal() -> list[str]:
     """The operators that handle events now, the last started first."""
-    return [operator.bl_idname for operator in window().modal_operators]
+    # one whose class was unregistered is None until the next event
+    return [operator.bl_idname for operator in window().modal_operators if operator]
 
 
 def strip_place(name: str) -> tuple[int, int]:
