@@ -12,6 +12,7 @@ import bpy
 
 from ..core.messages import Failure, InputError
 from . import compat, jobs, options, preferences, prerender, selection, setup, timeline
+from .place import metas_around
 from .reporting import reported
 
 TICK = 0.1
@@ -63,13 +64,16 @@ def conclude(job: jobs.Running) -> str:
     except Failure:
         timeline.unstamp(scene, job.request.strip_id)
         raise
-    folder = job.request.job.output
+    folder, metas = job.request.job.output, metas_around(scene, strip)
     text = f"{strip.name}: {compat.right(strip) - compat.left(strip)} frames from {selection.as_named(folder)}"
     if bpy.data.filepath and os.path.commonpath([folder, bpy.app.tempdir]) == os.path.normpath(bpy.app.tempdir):
         text += (
             ". This file was not saved when it began, and Blender deletes its temporary folder when it quits: restore "
             "the strip and slow it again to have the frames beside the file"
         )
+    hidden = max(map(compat.right, metas[-1].strips)) - compat.right(metas[-1]) if metas else 0
+    if hidden > 0:
+        text += f". {hidden} frames lie after the end of the meta strip {metas[-1].name!r}: drag that end to show them"
     return text
 
 
@@ -202,7 +206,7 @@ class LENTO_OT_until_playhead(bpy.types.Operator):
 
 
 class LENTO_OT_cancel(bpy.types.Operator):
-    """Stop the running slow motion; finished frames are kept for the next start, unless Blender renders the strip first"""
+    """Stop the running slow motion; finished frames are kept for the next start, unless Blender renders it first"""
 
     bl_idname = "lento.cancel"
     bl_label = "Cancel Slow Motion"

@@ -16,6 +16,7 @@ import bpy
 
 from ..core.messages import Done, Error, ExitCode, Messenger, Progress, Status, claim_stdout
 from . import compat
+from .place import metas_around
 from .prerender import SEE_BELOW, Task, frame_names
 
 # what the new strip gets from the old one, and its value that changes nothing
@@ -57,7 +58,7 @@ def _render(task: Task, messenger: Messenger) -> None:
     scene = bpy.data.scenes[task.scene]
     strip = scene.sequence_editor.strips_all[task.strip]
     messenger.send(Status(f"Rendering {task.strip} in Blender"))
-    metas = _metas_around(scene.sequence_editor.strips, strip)
+    metas = metas_around(scene, strip)
     _isolate(scene, strip, metas)
     for meta in metas:
         _neutralise(scene, meta, keep_modifiers=False)
@@ -77,16 +78,6 @@ def _render(task: Task, messenger: Messenger) -> None:
         rate = done / (time.monotonic() - began)
         remaining = round((len(names) - done) / rate, 1)
         messenger.send(Progress(done, len(names), round(rate, 2), remaining, "Rendering"))
-
-
-def _metas_around(strips: Any, strip: Any) -> list[Any]:
-    """The meta strips that `strip` lies in, the outermost first; none where it lies in `strips` itself."""
-    for meta in strips:
-        if meta.type == "META" and strip.name in meta.strips:
-            return [meta]
-        if meta.type == "META" and (inner := _metas_around(meta.strips, strip)):
-            return [meta, *inner]
-    return []
 
 
 def _isolate(scene: Any, strip: Any, metas: list[Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core.messages import InputError
 from . import compat
+from .place import channels_of
 
 LAST_CHANNEL = 128
 
@@ -18,7 +19,7 @@ def ripple(scene: Any, strips: Any, frame: int, added: int, *but: Any) -> dict[s
     Returns the strips that Blender put on another channel, since something lies in their way: name, and the channels
     before and after.
     """
-    channels = scene.sequence_editor.channels
+    channels = channels_of(scene, strips)
     at_top = strips[0].name in scene.sequence_editor.strips
     film_end = max([frame, *(compat.right(strip) for strip in strips if strip not in but)])
     later = [
@@ -28,7 +29,7 @@ def ripple(scene: Any, strips: Any, frame: int, added: int, *but: Any) -> dict[s
         and not compat.has_inputs(strip)
         and strip not in but
         and not strip.lock
-        and not (at_top and channels[strip.channel].lock)
+        and not channels[strip.channel].lock
     ]
     # the far end first, or a strip would be moved onto the next one and pushed to another channel
     pushed = {}
@@ -68,8 +69,9 @@ def free_channel(scene: Any, strips: Any, lowest: int, start: int, end: int, but
     taken = {
         strip.channel for strip in strips if compat.left(strip) < end and compat.right(strip) > start and strip != but
     }
+    channels = channels_of(scene, strips)
     for channel in range(lowest, LAST_CHANNEL + 1):
-        if channel not in taken and not scene.sequence_editor.channels[channel].lock:
+        if channel not in taken and not channels[channel].lock:
             return channel
     raise InputError(
         f"No channel above {lowest - 1} is free from frame {start} to {end - 1}: free one, or choose Ripple."

@@ -16,6 +16,7 @@ from ..core.job import LIGHT_FORMATS, NEED_WEIGHTS, Job, Placement
 from ..core.messages import InputError
 from ..core.timing import TimeMap
 from . import compat, jobs, prerender, time_options
+from .place import container_of, holder_of
 
 
 @dataclass(frozen=True)
@@ -77,20 +78,6 @@ def strip_named(scene: Any, name: str) -> Any:
     return strip
 
 
-def container_of(scene: Any, strip: Any) -> Any:
-    """The collection of strips that `strip` lies in: the sequencer's, or a meta strip's."""
-
-    def search(strips: Any) -> Any:
-        if strip in strips.values():
-            return strips
-        for other in strips:
-            if other.type == "META" and (found := search(other.strips)) is not None:
-                return found
-        return None
-
-    return search(scene.sequence_editor.strips)
-
-
 def marked_range(scene: Any, strip: Any, given: tuple[int, int] | None = None) -> Range:
     """The part of the strip that is marked: given frames, else the preview range, else two selected markers, else all.
 
@@ -129,7 +116,7 @@ def check_strip(scene: Any, strip: Any, placement: Placement) -> None:
     name = strip.name
     if strip.type == "SOUND":
         raise InputError(f"The strip {name!r} is a sound strip: select a strip with a picture.")
-    channel = scene.sequence_editor.channels[strip.channel]
+    channel = holder_of(scene, strip).channels[strip.channel]
     if channel.lock:  # first, since a strip on a locked channel calls itself locked, too
         raise InputError(f"The strip {name!r} lies on the locked channel {channel.name!r}: unlock the channel first.")
     if strip.lock:

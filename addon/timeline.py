@@ -21,6 +21,7 @@ from ..core.messages import InputError
 from ..core.timing import TimeMap, constant
 from . import compat, selection, sounds
 from .copying import copy_animation, copy_settings
+from .place import container_of
 from .prerender import SEE_BELOW
 from .room import free_channel, isolate, markers_inside, ripple, settle
 from .selection import Request
@@ -151,7 +152,7 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
     source, start = find(scene, request)
     end, length = start + len(request.marked), len(result["frames"])
     added = length - len(request.marked)
-    strips = selection.container_of(scene, source)
+    strips = container_of(scene, source)
     folder = selection.as_named(request.job.output)  # only now: the file may have been saved elsewhere
     provenance = Provenance(
         schema=1,
@@ -254,9 +255,9 @@ def restore(scene: Any, generated: Any) -> Any:
     origin = provenance_of(generated)
     _check_unlocked(generated)
     if origin.placement == "overlay":
-        selection.container_of(scene, generated).remove(generated)
+        container_of(scene, generated).remove(generated)
         return None
-    strips = selection.container_of(scene, generated)
+    strips = container_of(scene, generated)
     _check_whole(generated)
     original = _kept(strips, generated, origin) if origin.kept else None
     stretched = sounds.stretched_by(strips, origin.job, compat.left(generated))[: len(origin.sounds)]

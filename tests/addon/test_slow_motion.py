@@ -13,7 +13,7 @@ import pytest
 
 from scripts.in_blender import edit, rendered
 from tests.addon.conftest import worker_python
-from tests.addon.helpers import add_color, add_images, add_movie, layout, lento, number_shown, select, times
+from tests.addon.helpers import add_color, add_effect, add_images, add_movie, layout, lento, number_shown, select, times
 
 
 def slow(**options: Any) -> None:
@@ -326,3 +326,25 @@ def test_unregister_and_register_again(scene: Any) -> None:
         for item in keymap.keymap_items
         if item.idname == "lento.slow_motion"
     ] == [("R", True, True, False)]
+
+
+def test_locks_of_the_meta_strip_that_a_strip_lies_in(scene: Any, clips: Path) -> None:
+    meta = scene.sequence_editor.strips.new_meta("Meta", 5, 1)
+    clip = meta.strips.new_movie("Clip", str(clips / "clip.mp4"), 2, 1)
+    lento("addon.compat").set_right(meta, 49)
+    scene.sequence_editor.channels[2].lock = True
+    meta.channels[3].lock = True
+    slow(strip="Clip", range=(11, 21), placement="overlay")
+    assert layout(scene)["Clip 4x"][0] == 4
+    meta.channels[2].lock = True
+    with pytest.raises(RuntimeError, match="'Clip' lies on the locked channel 'Channel 2'"):
+        slow(strip="Clip", range=(21, 31))
+    assert clip.name == "Clip"
+
+
+def test_what_a_meta_strip_no_longer_shows_is_told(scene: Any, clips: Path, capfd: Any) -> None:
+    meta = scene.sequence_editor.strips.new_meta("Meta", 5, 1)
+    meta.strips.new_movie("Clip", str(clips / "clip.mp4"), 2, 1)
+    lento("addon.compat").set_right(meta, 49)
+    slow(strip="Clip", range=(11, 21), factor=4)
+    assert "30 frames lie after the end of the meta strip 'Meta': drag that end" in capfd.readouterr().out
