@@ -120,3 +120,13 @@ def copy_animation(scene: Any, source: Any, target: Any, when: Callable[[float],
                 x, y = getattr(key, name)
                 setattr(new, name, (moved(x), y))
         copy.update()
+
+
+def move_animation(scene: Any, strip: Any, frames: int) -> None:
+    """Move the strip's keys in time."""
+    curves = compat.fcurves(scene) if frames else None
+    prefix = strip.path_from_id() + "."
+    for curve in curves or ():
+        if curve.data_path.startswith(prefix):
+            for key in curve.keyframe_points:
+                key.co_ui.x += frames  # with its handles

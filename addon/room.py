@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core.messages import InputError
 from . import compat
+from .copying import move_animation
 from .place import channels_of
 
 LAST_CHANNEL = 128
@@ -15,7 +16,8 @@ LAST_CHANNEL = 128
 def ripple(scene: Any, strips: Any, frame: int, added: int, *but: Any) -> dict[str, tuple[int, int]]:
     """Move everything that begins at `frame` or later by `added` frames: strips, markers, the end of marked ranges.
 
-    Locked strips and channels stay, as in every editor; effects follow their inputs by themselves; `but` stays, too.
+    Locked strips and channels stay, as in every editor; effects follow their inputs by themselves, but for their keys;
+    `but` stays, too.
     Returns the strips that Blender put on another channel, since something lies in their way: name, and the channels
     before and after.
     """
@@ -31,6 +33,7 @@ def ripple(scene: Any, strips: Any, frame: int, added: int, *but: Any) -> dict[s
         and not strip.lock
         and not channels[strip.channel].lock
     ]
+    following = {strip: compat.left(strip) for strip in strips if compat.has_inputs(strip)}
     # the far end first, or a strip would be moved onto the next one and pushed to another channel
     pushed = {}
     for strip in sorted(later, key=compat.left, reverse=added > 0):
@@ -38,6 +41,8 @@ def ripple(scene: Any, strips: Any, frame: int, added: int, *but: Any) -> dict[s
         compat.move(strip, added)
         if strip.channel != before:
             pushed[strip.name] = (before, strip.channel)
+    for effect, place in following.items():
+        move_animation(scene, effect, compat.left(effect) - place)
     if not at_top:
         return pushed
     if not scene.tool_settings.lock_markers:

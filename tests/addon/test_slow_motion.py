@@ -328,6 +328,28 @@ def test_unregister_and_register_again(scene: Any) -> None:
     ] == [("R", True, True, False)]
 
 
+def test_keys_of_later_effects_move_with_them(scene: Any, clips: Path) -> None:
+    clip = add_movie(scene, clips / "clip.mp4")
+    one, other = (add_color(scene, name, channel, 60, 30) for name, channel in (("One", 4), ("Other", 5)))
+    mix = add_effect(scene, "Mix", "ALPHA_OVER", 6, one, other)
+    for strip in (mix, one):
+        for frame, share in ((60, 0.0), (89, 1.0)):
+            strip.blend_alpha = share
+            strip.keyframe_insert("blend_alpha", frame=frame)
+    select(scene, clip)
+    slow(range=(11, 21), factor=4)
+    curves = lento("addon.compat").fcurves(scene)
+    frames = {
+        strip.name: [
+            (key.co.x, key.handle_left.x < key.co.x < key.handle_right.x)
+            for key in curves.find(f"{strip.path_from_id()}.blend_alpha").keyframe_points
+        ]
+        for strip in (mix, one)
+    }
+    assert layout(scene)["Mix"][1:] == (90, 120)
+    assert frames == dict.fromkeys(("Mix", "One"), [(90.0, True), (119.0, True)])
+
+
 def test_locks_of_the_meta_strip_that_a_strip_lies_in(scene: Any, clips: Path) -> None:
     meta = scene.sequence_editor.strips.new_meta("Meta", 5, 1)
     clip = meta.strips.new_movie("Clip", str(clips / "clip.mp4"), 2, 1)
