@@ -16,7 +16,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import Field, dataclass, field, fields
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 from . import __version__
@@ -402,11 +401,13 @@ class Job:
     def digest(self) -> str:
         """A short name for what the job's frames look like: equal for equal frames, whatever the output folder.
 
-        The version of Lento is part of it, and so are size and time of the media, where it is there.
+        The version of Lento is part of it, and so are size and time of every file that the job reads and that is there.
         """
-        told = {**json.loads(self.to_json()), "output": None, "version": __version__, "media": media_stamp(self)}
-        told["weights"] = _stamp(Path(self.weights)) if self.weights else None
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+        told = {declared.name: getattr(self, declared.name) for declared in fields(self)}
+        told |= {"output": None, "version": __version__, "media": _media_stamps(self)}
+        told["sound_files"] = [_stamp(path) for path, _, _ in self.sounds]
+        told["weights"] = _stamp(self.weights) if self.weights else None
+        return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def _said(value: Any) -> str:
@@ -456,16 +457,36 @@ class Placement:
     )
 
 
-def media_stamp(job: Job) -> list[tuple[int, int]]:
-    """Size and modification time (nanoseconds) of the movie, or of an image sequence's first and last file."""
-    names = [job.files[0], job.files[-1]] if job.files else [""]
-    paths = [Path(job.source, name) if name else Path(job.source) for name in names]
-    return [stamp for path in paths if (stamp := _stamp(path)) is not None]
+Stamp = tuple[int, int]
+"""Size, and modification time in nanoseconds."""
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """Size and modification time of a file; None where it is not there."""
-    if not path.exists():
+def _media_stamps(job: Job) -> list[Stamp | None]:
+    """The movie's stamp, or those of an image sequence's files.
+
+    Blender waits for it: the folder is read once, since asking for each of thousands of files by its path takes long on
+    Windows and on network shares.
+    """
+    if not job.files:
+        return [_stamp(job.source)]
+    wanted = dict.fromkeys(job.files)
+    found: dict[str, Stamp] = {}
+    try:
+        with os.scandir(job.source) as entries:
+            for entry in entries:
+                if entry.name in wanted and entry.is_file():
+                    status = entry.stat()
+                    found[entry.name] = (status.st_size, status.st_mtime_ns)
+    except OSError:
+        pass  # a file that is just being replaced, or no folder: the worker says what is wrong
+    # what is not found by its name may be there under another spelling, where the file system allows for that
+    return [found.get(name) or _stamp(os.path.join(job.source, name)) for name in wanted]
+
+
+def _stamp(path: str) -> Stamp | None:
+    """A file's stamp; None where it is not there."""
+    try:
+        status = os.stat(path)
+    except OSError:
         return None
-    status = path.stat()
     return status.st_size, status.st_mtime_ns
