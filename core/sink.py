@@ -16,14 +16,15 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from . import locks, png
-from .encode import MovieFormat
-from .images import READABLE, Format, Image
+from .encode import MOVIES, MovieFormat
+from .images import FORMATS, READABLE, Format, Image
 from .job import Job
 from .messages import InputError
 from .plan import OutputFrame, file_name
@@ -35,6 +36,18 @@ PART = ".part"
 def sound_name(number: int | str) -> str:
     """The file of a stretched sound, counted from 1."""
     return f"sound-{number}.wav"
+
+
+def _one_of(made: Iterable[Format | MovieFormat]) -> str:
+    return f"({'|'.join(sorted({re.escape(one.extension) for one in made}))})"
+
+
+MADE = rf"[0-9]{{6,}}{_one_of(FORMATS.values())}|{MOVIE}{_one_of(MOVIES.values())}"
+"""Names of the frames and the movie that jobs make, in any format."""
+BESIDE = "|".join(map(re.escape, (OWNER, RESULT, sound_name("N")))).replace("N", "[0-9]+")
+"""Names of what they write beside those."""
+HALF_WRITTEN = rf"({MADE}|{BESIDE}){re.escape(PART)}"
+DIGEST = "[0-9a-f]{8}"
 
 
 class Sink:
@@ -55,40 +68,60 @@ class Sink:
         with self._explained("prepare the folder"):
             self.folder.mkdir(parents=True, exist_ok=True)
             is_new = not (self.folder / LOCK).exists()
-            lock = open(self.folder / LOCK, "w")  # noqa: SIM115  (closed below; closing it lets the lock go)
+            # appending: a file of that name that is somebody else's stays as it is
+            lock = open(self.folder / LOCK, "ab")  # noqa: SIM115  (closed below; closing it lets the lock go)
         try:
             if not locks.take(lock):  # without locks, atomic renames still keep the frames whole
                 raise InputError(
                     f"{self.folder} is in use by another worker that slows the same range: wait for it, or cancel it."
                 )
             try:
-                self._claim()
+                with self._explained("prepare the folder"):
+                    self._claim()
             except BaseException:
                 lock.close()  # first: Windows deletes no open file
                 if is_new:
                     (self.folder / LOCK).unlink(missing_ok=True)
                 raise
-            for leftover in self.folder.glob(f"*{PART}"):
-                leftover.unlink()
             yield self
         finally:
             lock.close()
 
     def _claim(self) -> None:
-        owner = self.folder / OWNER
-        if owner.exists():
-            if owner.read_text(encoding="ascii", errors="replace") != self._job.digest():
-                raise InputError(
-                    f"{self.folder} holds the frames of another job (other media, range, factor or engine): choose "
-                    "another folder, or delete this one if its frames are not needed."
-                )
-        elif foreign := sorted(path.name for path in self.folder.iterdir() if self._is_of_a_job(path)):
+        digest, owner = self._job.digest(), self._owner()
+        if owner == digest:
+            self._remove(HALF_WRITTEN)
+            return
+        if owner and not re.fullmatch(DIGEST, owner):
+            raise InputError(
+                f"{self.folder} holds a file {OWNER} that is not Lento's: choose another folder, or an empty one."
+            )
+        if owner:
+            raise InputError(
+                f"{self.folder} holds the frames of another job (other media, range, factor or engine): choose "
+                "another folder, or delete this one if its frames are not needed."
+            )
+        if foreign := sorted(path.name for path in self.folder.iterdir() if self._is_of_a_job(path)):
             raise InputError(
                 f"{self.folder} holds {foreign[0]}, and images, movies, sounds or results there are not this job's: "
                 "choose another folder, or an empty one."
             )
-        else:
-            self.write_file(OWNER, self._job.digest().encode())
+        self.write_file(OWNER, digest.encode())
+
+    def _owner(self) -> str:
+        """The digest of the job that the folder belongs to; empty where there is none."""
+        try:
+            return (self.folder / OWNER).read_text(encoding="ascii", errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def _files(self, names: str) -> list[Path]:
+        """What the folder holds under names that match the pattern."""
+        return [path for path in self.folder.iterdir() if re.fullmatch(names, path.name)]
+
+    def _remove(self, names: str) -> None:
+        for path in self._files(names):
+            path.unlink()
 
     def _is_of_a_job(self, path: Path) -> bool:
         """Whether a job may write, or take over, a file of that name."""

@@ -65,12 +65,39 @@ def test_written_frames_are_not_missing_and_cut_ones_are(tmp_path: Path) -> None
         assert [frame.number for frame in sink.missing(frames)] == [2, 4]
 
 
-def test_half_written_files_are_cleared_away(tmp_path: Path) -> None:
+NAMES = ["000001.png", "1234567.exr", "sound-12.wav", "slow.mkv", "result.json", ".job"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_half_written_files_are_cleared_away(tmp_path: Path, name: str) -> None:
     with Sink(job(tmp_path)).opened():
         pass
-    (tmp_path / "000001.png.part").write_bytes(b"half")
+    (tmp_path / f"{name}.part").write_bytes(b"half")
     with Sink(job(tmp_path)).opened():
         assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("name", ["ubuntu.iso.part", "00001.png.part", "000001.webp.part", "sound-a.wav.part", ".lock"])
+def test_files_of_others_are_left(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"theirs")
+    for _ in range(2):
+        with Sink(job(tmp_path)).opened():
+            pass
+    assert (tmp_path / name).read_bytes() == b"theirs"
+
+
+def test_half_a_download_in_a_folder_of_no_job_is_left(tmp_path: Path) -> None:
+    (tmp_path / "000001.png.part").write_bytes(b"theirs")
+    with Sink(job(tmp_path)).opened():
+        assert (tmp_path / "000001.png.part").read_bytes() == b"theirs"
+
+
+def test_owner_file_of_another_program_is_left(tmp_path: Path) -> None:
+    (tmp_path / ".job").write_text("apply for it until Friday")
+    with pytest.raises(InputError, match="holds a file .job that is not Lento's"), Sink(job(tmp_path)).opened():
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == [".job"]
+    assert (tmp_path / ".job").read_text() == "apply for it until Friday"
 
 
 def test_frames_of_another_job_are_never_written_over(tmp_path: Path) -> None:
