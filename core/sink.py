@@ -96,11 +96,13 @@ class Sink:
             raise InputError(
                 f"{self.folder} holds a file {OWNER} that is not Lento's: choose another folder, or an empty one."
             )
-        if owner:
+        if owner and self._files(MADE):
             raise InputError(
                 f"{self.folder} holds the frames of another job (other media, range, factor or engine): choose "
                 "another folder, or delete this one if its frames are not needed."
             )
+        if owner:  # that job ended before its first frame
+            self._remove(f"{BESIDE}|{HALF_WRITTEN}")
         if foreign := sorted(path.name for path in self.folder.iterdir() if self._is_of_a_job(path)):
             raise InputError(
                 f"{self.folder} holds {foreign[0]}, and images, movies, sounds or results there are not this job's: "

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -56,6 +57,16 @@ def test_length_that_leaves_the_engine_nothing(tmp_path: Path) -> None:
     # where something is to be made, it goes on to the weights
     with pytest.raises(InputError, match="weights /w.pth cannot be read"):
         run(job(folder, 8, length=5, output=str(tmp_path / "o"), **more), lambda record: None, threading.Event())
+
+
+def test_after_a_sound_that_cannot_be_read_the_same_folder_is_muted(tmp_path: Path) -> None:
+    folder = write_frames(tmp_path / "a", [draw(index, (64, 36)) for index in range(3)])
+    (tmp_path / "noise.wav").write_bytes(b"no sound at all")
+    sounds = ((str(tmp_path / "noise.wav"), F(0), F(24)),)
+    failing = job(folder, 3, engine="nearest", output=str(tmp_path / "o"), sounds=sounds)
+    with pytest.raises(InputError, match="noise.wav cannot be read"):
+        run(failing, lambda record: None, threading.Event())
+    assert run(replace(failing, sound="mute"), lambda record: None, threading.Event()).exists()
 
 
 class Counting:

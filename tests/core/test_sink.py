@@ -92,6 +92,29 @@ def test_half_a_download_in_a_folder_of_no_job_is_left(tmp_path: Path) -> None:
         assert (tmp_path / "000001.png.part").read_bytes() == b"theirs"
 
 
+def test_folder_of_a_job_that_made_no_frame_is_free(tmp_path: Path) -> None:
+    with Sink(job(tmp_path)).opened() as sink:
+        sink.write_file("sound-1.wav", b"x")
+    (tmp_path / "000001.exr.part").write_bytes(b"half")
+    (tmp_path / "worker.log").write_bytes(b"x")
+    other = job(tmp_path, factor=Fraction(3))
+    with Sink(other).opened():
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".job", ".lock", "worker.log"]
+    assert (tmp_path / ".job").read_text() == other.digest()
+
+
+@pytest.mark.parametrize("name", ["000001.png", "slow.mp4"])
+def test_folder_of_a_job_that_made_something_is_not(tmp_path: Path, name: str) -> None:
+    with Sink(job(tmp_path)).opened() as sink:
+        sink.write_file("sound-1.wav", b"x")
+        sink.write_file(name, b"x")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    other = job(tmp_path, factor=Fraction(3))
+    with pytest.raises(InputError, match="holds the frames of another job"), Sink(other).opened():
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
 def test_owner_file_of_another_program_is_left(tmp_path: Path) -> None:
     (tmp_path / ".job").write_text("apply for it until Friday")
     with pytest.raises(InputError, match="holds a file .job that is not Lento's"), Sink(job(tmp_path)).opened():
