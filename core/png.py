@@ -41,11 +41,6 @@ def encode(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
     return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", _deflate(filtered)) + END
 
 
-def is_complete(data: bytes) -> bool:
-    """Whether a file's last bytes are those of a PNG that was written to its end."""
-    return data.endswith(END)
-
-
 def _deflate(data: NDArray[np.uint8]) -> bytes:
     if isal_zlib is not None:
         return bytes(isal_zlib.compress(data, 2))

@@ -22,12 +22,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from . import locks, png
+from . import locks
 from .encode import MOVIES, MovieFormat
 from .images import FORMATS, READABLE, Format, Image
 from .job import Job
 from .messages import InputError
 from .plan import OutputFrame, file_name
+from .whole import is_whole
 
 OWNER, RESULT, LOCK, MOVIE = ".job", "result.json", ".lock", "slow"
 PART = ".part"
@@ -138,10 +139,7 @@ class Sink:
     def _is_written(self, name: str) -> bool:
         try:
             with open(self.folder / name, "rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                # a machine that lost power may have renamed a file before its bytes reached the disk
-                file.seek(max(0, size - len(png.END)))
-                return png.is_complete(file.read()) if name.endswith(".png") else size > 0
+                return is_whole(file, self._format.extension)
         except OSError:
             return False
 

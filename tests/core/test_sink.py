@@ -37,7 +37,7 @@ def job(folder: Path, **change: object) -> Job:
 def test_png_holds_the_pixels(shape: tuple[int, int]) -> None:
     pixels = PIXELS[: shape[0], : shape[1]]
     data = png.encode(np.ascontiguousarray(pixels))
-    assert png.is_complete(data)
+    assert data.endswith(png.END)
     assert np.array_equal(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1], pixels)
 
 
@@ -63,6 +63,20 @@ def test_written_frames_are_not_missing_and_cut_ones_are(tmp_path: Path) -> None
         cut = tmp_path / "o" / "000002.png"
         cut.write_bytes(cut.read_bytes()[:-7])
         assert [frame.number for frame in sink.missing(frames)] == [2, 4]
+
+
+@pytest.mark.parametrize("chosen", ["png", "png16", "exr", "exr_dwaa", "tiff", "jpeg"])
+def test_a_cut_frame_of_any_format_is_missing(tmp_path: Path, chosen: str) -> None:
+    frames = make_plan(job(tmp_path), 3)
+    written = FORMATS[chosen]
+    with FormattedSink(job(tmp_path, format=chosen), written).opened() as sink:
+        for frame in frames:
+            sink.write_frame(frame, PIXELS)
+        assert sink.missing(frames) == []
+        whole = (tmp_path / f"000001{written.extension}").read_bytes()
+        for number, size in enumerate((0, 5, 500, len(whole) - 1), start=1):
+            (tmp_path / f"00000{number}{written.extension}").write_bytes(whole[:size])
+        assert sink.missing(frames) == frames
 
 
 NAMES = ["000001.png", "1234567.exr", "sound-12.wav", "slow.mkv", "result.json", ".job"]
