@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from . import png
 from .messages import InputError
+from .whole import is_whole
 
 Image = NDArray[Any]
 
@@ -70,13 +72,28 @@ def _exr(compression: str) -> Callable[[Image], bytes]:
         header = {"compression": getattr(OpenEXR, compression), "type": OpenEXR.scanlineimage}
         channels = {"RGBA" if image.shape[2] == 4 else "RGB": np.ascontiguousarray(image)}
         # the library writes to paths alone
-        with TemporaryDirectory(prefix="lento-") as folder:
-            path = Path(folder) / "frame.exr"
-            with OpenEXR.File(header, channels) as file:
-                file.write(str(path))
-            return path.read_bytes()
+        try:
+            with TemporaryDirectory(prefix="lento-") as folder:
+                path = Path(folder) / "frame.exr"
+                with OpenEXR.File(header, channels) as file:
+                    file.write(str(path))
+                data = path.read_bytes()
+        except (OSError, RuntimeError) as error:
+            raise _no_room_for_exr(str(error)) from error
+        # when it closes a file, the library says nothing of what no longer fits
+        if not is_whole(BytesIO(data), ".exr"):
+            raise _no_room_for_exr("only a part of the file was written")
+        return data
 
     return encode
+
+
+def _no_room_for_exr(cause: str) -> InputError:
+    return InputError(
+        f"OpenEXR files are made in the system's temporary folder, and it cannot be written ({cause.rstrip('.')}): "
+        "free some space there, or set TMPDIR to another folder, and start again. Finished frames are kept, and the "
+        "job goes on after them."
+    )
 
 
 FORMATS = {

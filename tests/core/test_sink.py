@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from core.job import Job
 from core.messages import InputError
 from core.plan import OutputFrame, Sample, make_plan
 from core.sink import Sink as FormattedSink
+from tests import failing
 
 
 def Sink(job: Job) -> FormattedSink:  # noqa: N802
@@ -189,6 +192,21 @@ def test_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(InputError, match="is full: free some space"):
             sink.write_frame(FIRST, PIXELS)
     assert not list(tmp_path.glob("*.p*"))
+
+
+@pytest.mark.parametrize("side", [10, 400])
+def test_full_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: int) -> None:
+    with (
+        failing.small_disk(tmp_path / "small") as disk,
+        FormattedSink(job(tmp_path / "o", format="exr"), FORMATS["exr"]).opened() as sink,
+    ):
+        (disk / "filler").write_bytes(bytes(shutil.disk_usage(disk).free))
+        monkeypatch.setattr(tempfile, "tempdir", str(disk))
+        noise = np.random.default_rng(1).random((side, side, 3)).astype(np.float16)
+        with pytest.raises(InputError, match="temporary folder, and it cannot be written .*: free some space there"):
+            sink.write_frame(FIRST, noise)
+        assert not list((tmp_path / "o").glob("0*"))
+        assert [path.name for path in disk.iterdir()] == ["filler"]
 
 
 def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
