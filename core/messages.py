@@ -21,6 +21,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import IO, ClassVar
@@ -147,13 +148,40 @@ class Messenger:
         self._as_json = as_json
         self._on_progress_line = False
         self._told_part = -1
+        self._lock = threading.Lock()
+        self._done: Done | None = None
+
+    def begin(self) -> None:
+        """A job begins, the first or the next one."""
+        with self._lock:
+            self._done = None
+
+    def end(self, done: Done, said: Record | None = None) -> int:
+        """Write a job's last records, `said` and `done`, and return the exit code.
+
+        Two may come to end it: the job itself, and who watches that it hears of being cancelled. The first is written;
+        the other gets its code.
+        """
+        with self._lock:
+            if self._done is None:
+                self._done = done
+                if said is not None:
+                    self._write(said)
+                self._write(done)
+            return self._done.code
 
     def send(self, record: Record) -> None:
         """Write one record and flush it.
 
-        A reader that has gone away (a closed pipe) is no error of the job's: whoever watches over the worker decides
+        After a job's end nothing but Ready is written: a thread that it left behind may still have something to say. A
+        reader that has gone away (a closed pipe) is no error of the job's: whoever watches over the worker decides
         whether it goes on.
         """
+        with self._lock:
+            if self._done is None or isinstance(record, Ready):
+                self._write(record)
+
+    def _write(self, record: Record) -> None:
         text = encode(record) + "\n" if self._as_json else self._readable(record)
         try:
             self._stream.write(text)

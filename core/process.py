@@ -23,48 +23,41 @@ PATIENCE = 1.0
 
 def reported(messenger: Messenger, work: Callable[[], str | None], cancelled: Status = CANCELLED) -> int:
     """Do the work, whose result is a path, if anything; whatever happens, the last record is `done`."""
+    messenger.begin()
     code, result = ExitCode.DONE, None
+    said: Record | None = None
     try:
         result = work()
     except Cancelled:
-        code = ExitCode.CANCELLED
-        messenger.send(cancelled)
+        code, said = ExitCode.CANCELLED, cancelled
     except Failure as failure:
         code = failure.code
-        messenger.send(Error(str(failure), code))
+        said = Error(str(failure), code)
     except ModuleNotFoundError as error:
         code = ExitCode.ENGINE_FAILED
         traceback.print_exc()
-        messenger.send(
-            Error(
-                f"The worker's Python ({sys.executable}) has no module {error.name!r}: create or repair the "
-                "environment in Lento's preferences (or with `python -m core environment create DIR`), or choose "
-                "another Python.",
-                code,
-            )
+        said = Error(
+            f"The worker's Python ({sys.executable}) has no module {error.name!r}: create or repair the environment in "
+            "Lento's preferences (or with `python -m core environment create DIR`), or choose another Python.",
+            code,
         )
     except MemoryError:
         code = ExitCode.ENGINE_FAILED
         traceback.print_exc()
-        messenger.send(
-            Error(
-                "There is not enough memory for frames of this size: close other programs, or scale the "
-                "clip down first. Finished frames are kept.",
-                code,
-            )
+        said = Error(
+            "There is not enough memory for frames of this size: close other programs, or scale the clip down first. "
+            "Finished frames are kept.",
+            code,
         )
     except Exception as error:  # the top of the process: whatever it is, the user gets a sentence and the log the rest
         code = ExitCode.ENGINE_FAILED
         traceback.print_exc()
-        messenger.send(
-            Error(
-                f"The worker failed ({type(error).__name__}: {error}). Finished frames are kept; please report "
-                "this with the log.",
-                code,
-            )
+        said = Error(
+            f"The worker failed ({type(error).__name__}: {error}). Finished frames are kept; please report this with "
+            "the log.",
+            code,
         )
-    messenger.send(Done(code, result))
-    return code
+    return messenger.end(Done(code, result), said)
 
 
 def command(
@@ -107,9 +100,7 @@ def end_when_cancelled(cancel: threading.Event, messenger: Messenger) -> None:
     def watch() -> None:
         cancel.wait()
         time.sleep(PATIENCE)
-        messenger.send(CANCELLED)
-        messenger.send(Done(ExitCode.CANCELLED))
-        os._exit(ExitCode.CANCELLED)
+        os._exit(messenger.end(Done(ExitCode.CANCELLED), CANCELLED))
 
     threading.Thread(target=watch, name="lento-cancel", daemon=True).start()
 

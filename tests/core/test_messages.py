@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from core.messages import Done, Error, Messenger, Progress, Record, Status, Warning, decode, describe, encode
+from core.messages import Done, Error, Messenger, Progress, Ready, Record, Status, Warning, decode, describe, encode
+from core.process import CANCELLED
 
 RECORDS: list[Record] = [
     Status("Öffne\nclip"),
@@ -50,6 +51,44 @@ def test_a_reader_that_has_gone_does_not_stop_the_job() -> None:
     messenger = Messenger(Gone(), as_json=True)
     messenger.send(Status("one"))
     messenger.send(Status("two"))
+
+
+def test_done_is_said_once_and_last() -> None:
+    stream = io.StringIO()
+    messenger = Messenger(stream, as_json=True)
+    for code in (0, 2):
+        messenger.begin()
+        messenger.send(Status("one"))
+        assert messenger.end(Done(code), Status("two")) == code
+        assert messenger.end(Done(4), Status("cancelled")) == code
+        messenger.send(Warning("from a thread that was left behind"))
+        messenger.send(Ready(1))
+    told = [decode(line) for line in stream.getvalue().splitlines()]
+    assert told == [
+        Status("one"), Status("two"), Done(0), Ready(1),
+        Status("one"), Status("two"), Done(2), Ready(1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("ends", "expected"), [("raise Cancelled", 4), ("return '/r.json'", 0), ("time.sleep(60)", 4)])
+def test_a_cancelled_job_that_leaves_a_thread_at_work_ends_once(ends: str, expected: int) -> None:
+    program = (
+        "import sys, threading, time\n"
+        "from core import process\n"
+        "from core.messages import Cancelled, Messenger, claim_stdout\n"
+        "process.PATIENCE = 0.5\n"
+        "messenger, cancel = Messenger(claim_stdout(), True), threading.Event()\n"
+        "process.end_when_cancelled(cancel, messenger)\n"
+        "threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "def work():\n"
+        "    cancel.set()\n"
+        f"    {ends}\n"
+        "sys.exit(process.reported(messenger, work))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=os.getcwd())
+    told = [decode(line) for line in ended.stdout.splitlines()]
+    assert told == ([CANCELLED, Done(4)] if expected else [Done(0, "/r.json")])
+    assert ended.returncode == expected
 
 
 def test_nothing_else_reaches_standard_output() -> None:
