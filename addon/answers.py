@@ -19,7 +19,6 @@ from . import job_runner
 
 log = logging.getLogger(__name__)
 
-ROOT = Path(__file__).resolve().parent.parent
 LONGEST = 60.0
 """Seconds that an answer may take."""
 
@@ -70,7 +69,7 @@ def forget() -> None:
 def _ask(question: Question, environment: Mapping[str, str]) -> None:
     python, *words = question
     try:
-        text = job_runner.ask([python, "-s", "-m", "core", *words], ROOT, LONGEST, environment)
+        text = job_runner.ask([python, "-s", "-m", "core", *words], LONGEST, environment)
         answer = json.loads(text)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         # not a reason to keep anybody from starting a job, which will say what is wrong

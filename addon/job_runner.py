@@ -25,6 +25,8 @@ from ..core.messages import Done, Error, ExitCode, InputError, Ready, Record, de
 
 log = logging.getLogger(__name__)
 
+ROOT = Path(__file__).resolve().parent.parent
+"""Where `python -m core` works."""
 EMPTY: Mapping[str, str] = {}
 GRACE = 5.0
 """Seconds that a cancelled worker has to finish the frame it is at."""
@@ -34,19 +36,19 @@ _ready: list[Worker] = []
 """Those that have done their job and stay for the next, the last used at the end."""
 
 
-def ask(command: Sequence[str], folder: Path, seconds: float, environment: Mapping[str, str] = EMPTY) -> str:
-    """What a short command prints. Waits for it, so it is for threads.
+def ask(command: Sequence[str], seconds: float, environment: Mapping[str, str] = EMPTY) -> str:
+    """What a short command prints, where `python -m core` works. Waits for it, so it is for threads.
 
     Raises OSError and subprocess.SubprocessError where it does not start, fails or takes longer than that.
     """
     done = subprocess.run(
-        command, cwd=folder, env=_environment(environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        command, cwd=ROOT, env=_environment(environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, timeout=seconds, check=True, text=True, encoding="utf-8", **_own_group(),
     )  # fmt: skip
     return done.stdout
 
 
-def start_job(python: Path, root: Path, job_file: Path, log_path: Path, minutes: float) -> Worker:
+def start_job(python: Path, job_file: Path, log_path: Path, minutes: float) -> Worker:
     """A worker for a job: one that is ready in that Python, else a new one, which stays for `minutes` after its work.
 
     Raises InputError where it cannot be started.
@@ -58,9 +60,9 @@ def start_job(python: Path, root: Path, job_file: Path, log_path: Path, minutes:
             return worker
     if minutes <= 0:
         command = [str(python), "-s", "-m", "core", "run", str(job_file), "--json", "--until-stdin-closes"]
-        return Worker(command, root, log_path)
+        return Worker(command, ROOT, log_path)
     command = [str(python), "-s", "-m", "core", "serve", "--idle", str(round(60 * minutes))]
-    worker = Worker(command, root, log_path, stays=True)
+    worker = Worker(command, ROOT, log_path, stays=True)
     worker.take(job_file, log_path)  # where it is gone already, its records say why
     return worker
 

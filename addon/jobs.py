@@ -23,9 +23,6 @@ from .job_runner import Worker, start_job
 if TYPE_CHECKING:
     from .selection import Request
 
-EXTENSION_ROOT = Path(__file__).resolve().parent.parent
-"""Where `python -m core` works."""
-
 RENDERED = "rendered"
 """Folder, in the frames' one, for what Blender renders first."""
 
@@ -82,7 +79,7 @@ def start(
         ) from error
 
     def slow() -> Worker:
-        return start_job(python.path, EXTENSION_ROOT, job_file, folder / "worker.log", minutes)
+        return start_job(python.path, job_file, folder / "worker.log", minutes)
 
     if render is None:
         job = Running(request=request, worker=slow())

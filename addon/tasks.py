@@ -12,10 +12,7 @@ from pathlib import Path
 
 from ..core.messages import ExitCode, Failure, InputError
 from .conversation import Conversation
-from .job_runner import Worker
-
-ROOT = Path(__file__).resolve().parent.parent
-"""Where `python -m core` works."""
+from .job_runner import ROOT, Worker
 
 running: dict[str, Task] = {}
 """By kind: environment, model."""
