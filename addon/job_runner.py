@@ -51,8 +51,9 @@ def ask(command: Sequence[str], seconds: float, environment: Mapping[str, str] =
 def start_job(python: Path, job_file: Path, log_path: Path, minutes: float) -> Worker:
     """A worker for a job: one that is ready in that Python, else a new one, which stays for `minutes` after its work.
 
-    Raises InputError where it cannot be started.
+    Raises InputError where it cannot be started, or the log not be written.
     """
+    open_log(log_path).close()
     worker = next((worker for worker in reversed(_ready) if worker.command[0] == str(python)), None)
     if worker is not None:
         _ready.remove(worker)
@@ -92,7 +93,7 @@ class Worker:
     ) -> None:
         """Start the process in `folder`; its log goes to `log_path`.
 
-        Raises InputError where the program cannot be started.
+        Raises InputError where the program cannot be started, or the log not be written.
         """
         self.command = list(command)
         self.log_path = log_path
@@ -103,22 +104,17 @@ class Worker:
         self._busy = not stays
         self._finished = threading.Event()
         self._cancelled = threading.Event()
-        try:
-            with open(log_path, "wb") as log_file:
+        with open_log(log_path) as log_file:
+            try:
                 self._process = subprocess.Popen(
-                    command,
-                    cwd=folder,
-                    env=_environment(environment),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log_file,
-                    **_own_group(),
-                )
-        except OSError as error:
-            raise InputError(
-                f"The worker cannot be started with {command[0]} ({error.strerror}): choose another Python in "
-                "Lento's preferences."
-            ) from error
+                    command, cwd=folder, env=_environment(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                    stderr=log_file, **_own_group(),
+                )  # fmt: skip
+            except OSError as error:
+                raise InputError(
+                    f"The worker cannot be started with {command[0]} ({error.strerror}): choose another Python in "
+                    "Lento's preferences."
+                ) from error
         _alive.add(self)
         threading.Thread(target=self._read, args=(self._process.stdout,), name="lento-records", daemon=True).start()
 
@@ -220,6 +216,17 @@ class Worker:
             )
         )
         return Done(ExitCode.ENGINE_FAILED)
+
+
+def open_log(path: Path) -> IO[bytes]:
+    """The file, empty. Raises InputError where it cannot be written."""
+    try:
+        return open(path, "wb")
+    except OSError as error:
+        raise InputError(
+            f"The log {path} cannot be written ({error.strerror}): delete what is there, and see that its folder can "
+            "be written, on a disk with free space."
+        ) from error
 
 
 def _own_group() -> dict[str, Any]:

@@ -54,16 +54,17 @@ class Task(Conversation):
 def start(kind: str, title: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Task:
     """Start `python -m core ...` as a task.
 
-    Raises InputError where one of that kind runs already, or the process cannot be started.
+    Raises InputError where one of that kind runs already, the log's folder cannot be made, or the process not started.
     """
     refuse_while(kind, "start another")
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        worker = Worker(command, ROOT, log, environment=environment)
     except OSError as error:
         raise InputError(
-            f"The folder {log.parent} cannot be written ({error.strerror}): Lento keeps its environment there."
+            f"The folder {log.parent}, where Lento keeps its environment, cannot be made ({error.strerror}): delete "
+            "what is in its place, and see that the folder above can be written, on a disk with free space."
         ) from error
+    worker = Worker(command, ROOT, log, environment=environment)
     running[kind] = Task(worker=worker, kind=kind, title=title)
     ended.pop(kind, None)
     return running[kind]

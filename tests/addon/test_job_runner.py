@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Processes and the jobs that they are given, mostly with a worker of ten lines."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import lento
+
+job_runner, tasks = (lento(f"addon.{name}") for name in ("job_runner", "tasks"))
+
+OBEDIENT = """
+for line in sys.stdin:
+    say(kind="done", code=0, result=json.loads(line)["job"])
+    say(kind="ready", memory=1)
+"""
+"""What a worker that stays does, at once."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_ready() -> Iterator[None]:
+    job_runner.end_ready()
+    yield
+    job_runner.end_ready()
+
+
+@pytest.fixture
+def worker_that(tmp_path: Path) -> Callable[[str], Path]:
+    """Makes a Python whose `-m core` is the lines that are given; `say` writes a record."""
+
+    def make(lines: str) -> Path:
+        program = tmp_path / "python"
+        program.write_text(
+            f"#!{sys.executable}\nimport json, sys, time\n"
+            f"def say(**record): print(json.dumps(record), flush=True)\n{lines}"
+        )
+        program.chmod(0o755)
+        return program
+
+    return make
+
+
+def until(happened: Callable[[], object], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+def last_words(worker: Any) -> Any:
+    """What the worker says at the end of its job."""
+    told: list[Any] = []
+    until(lambda: told.extend(worker.poll()) or (told and told[-1].kind == "done"))
+    return told[-1]
+
+
+def test_log_that_cannot_be_written(worker_that: Callable[[str], Path], tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    python = worker_that(OBEDIENT)
+    sentence = r"The log .*/log cannot be written \(Is a directory\): delete what is there"
+    for minutes in (0, 5):
+        with pytest.raises(Exception, match=sentence):
+            job_runner.start_job(python, tmp_path / "job", tmp_path / "log", minutes)
+    last_words(job_runner.start_job(python, tmp_path / "job", tmp_path / "another log", 5))
+    with pytest.raises(Exception, match=sentence):
+        job_runner.start_job(python, tmp_path / "job", tmp_path / "log", 5)
+    assert len(job_runner.ready()) == 1, "the worker is still good for another job"
+    with pytest.raises(Exception, match=sentence):
+        tasks.start("model", "Importing x", [str(python)], tmp_path / "log", {})
+    with pytest.raises(Exception, match=r"The folder .*/python, where .* cannot be made \(File exists\): delete"):
+        tasks.start("model", "Importing x", [str(python)], python / "log", {})
+    assert tasks.running == {}
