@@ -16,6 +16,7 @@ from typing import Any
 
 from ..core.messages import InputError
 from . import job_runner
+from .worker import EMPTY
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ _asked: set[Question] = set()
 _news = threading.Event()
 
 
-def of(python: Path, *words: str, environment: Mapping[str, str] = job_runner.EMPTY) -> Any:
+def of(python: Path, *words: str, environment: Mapping[str, str] = EMPTY) -> Any:
     """The answer as JSON has it; None where it is not known yet, or will not be: it is asked for now."""
     question = (str(python), *words)
     if question not in _asked:
@@ -39,7 +40,7 @@ def of(python: Path, *words: str, environment: Mapping[str, str] = job_runner.EM
     return _answers.get(question)
 
 
-def now(python: Path, *words: str, environment: Mapping[str, str] = job_runner.EMPTY) -> Any:
+def now(python: Path, *words: str, environment: Mapping[str, str] = EMPTY) -> Any:
     """The answer, waited for: for scripts. Raises InputError where there is none."""
     _ask((str(python), *words), environment)
     answer = _answers.pop((str(python), *words), FAILED)

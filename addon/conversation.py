@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.messages import Done, Error, ExitCode, InputError, Progress, Status, Warning, describe
-from .job_runner import Worker
+from .worker import Worker
 
 
 @dataclass(kw_only=True)

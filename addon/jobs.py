@@ -18,7 +18,8 @@ from ..core.messages import ExitCode, Failure, InputError
 from . import tasks
 from .conversation import Conversation
 from .environment import WorkerPython
-from .job_runner import Worker, start_job
+from .job_runner import start_job
+from .worker import Worker, start_worker
 
 if TYPE_CHECKING:
     from .selection import Request
@@ -84,7 +85,7 @@ def start(
     if render is None:
         job = Running(request=request, worker=slow())
     else:
-        rendering = Worker(render(folder / RENDERED), folder, folder / "render.log")
+        rendering = start_worker(render(folder / RENDERED), folder, folder / "render.log")
         job = Running(request=request, worker=rendering, then=slow)
     running.append(job)
     return job

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ..core.messages import ExitCode, Failure, InputError
 from .conversation import Conversation
-from .job_runner import ROOT, Worker
+from .job_runner import ROOT
+from .worker import start_worker
 
 running: dict[str, Task] = {}
 """By kind: environment, model."""
@@ -64,7 +65,7 @@ def start(kind: str, title: str, command: Sequence[str], log: Path, environment:
             f"The folder {log.parent}, where Lento keeps its environment, cannot be made ({error.strerror}): delete "
             "what is in its place, and see that the folder above can be written, on a disk with free space."
         ) from error
-    worker = Worker(command, ROOT, log, environment=environment)
+    worker = start_worker(command, ROOT, log, environment)
     running[kind] = Task(worker=worker, kind=kind, title=title)
     ended.pop(kind, None)
     return running[kind]

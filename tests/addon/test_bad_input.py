@@ -358,16 +358,16 @@ def test_killed_worker_is_explained_and_the_next_start_goes_on(
     scene: Any, clips: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_movie(scene, clips / "clip.mp4")
-    jobs = lento("addon.jobs")
-    original = jobs.Worker.__init__
+    process = lento("addon.worker").Process
+    original = process.__init__
 
     def doomed(self: Any, *arguments: Any, **options: Any) -> None:
         original(self, *arguments, **options)
-        threading.Timer(0.6, os.kill, (self._process.pid, signal.SIGKILL)).start()
+        threading.Timer(0.6, os.kill, (self.popen.pid, signal.SIGKILL)).start()
 
     with monkeypatch.context() as patched:
         lento("addon.job_runner").end_ready()
-        patched.setattr(jobs.Worker, "__init__", doomed)
+        patched.setattr(process, "__init__", doomed)
         refused(scene, "ended unexpectedly .signal 9.. Finished frames are kept", engine="flow", factor=30)
     assert bpy.ops.lento.slow_motion(engine="nearest", range=(5, 9)) == {"FINISHED"}
 
@@ -381,9 +381,9 @@ def test_opening_another_file_ends_the_worker(scene: Any, clips: Path) -> None:
     bpy.ops.wm.read_homefile(use_empty=True)
     assert jobs.running == []
     deadline = time.monotonic() + 10
-    while job.worker._process.poll() is None and time.monotonic() < deadline:
+    while job.worker.process.popen.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert job.worker._process.poll() is not None
+    assert job.worker.process.popen.poll() is not None
 
 
 def test_blender_that_is_killed_takes_its_worker_along(clips: Path, tmp_path: Path) -> None:
@@ -403,7 +403,7 @@ holders = dict.fromkeys(options.OPTIONS, scene.lento)
 job = operators.launch(bpy.context, operators.request(scene, "Clip", None, holders))
 while job.progress is None or job.progress.done < 3:
     job.update()
-print("WORKER", job.worker._process.pid, flush=True)
+print("WORKER", job.worker.process.popen.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)

@@ -13,6 +13,7 @@ import pytest
 from helpers import lento
 
 job_runner, tasks = (lento(f"addon.{name}") for name in ("job_runner", "tasks"))
+Done = lento("core.messages").Done
 
 OBEDIENT = """
 for line in sys.stdin:
@@ -75,3 +76,26 @@ def test_log_that_cannot_be_written(worker_that: Callable[[str], Path], tmp_path
     with pytest.raises(Exception, match=r"The folder .*/python, where .* cannot be made \(File exists\): delete"):
         tasks.start("model", "Importing x", [str(python)], python / "log", {})
     assert tasks.running == {}
+
+
+def test_next_job_takes_nothing_of_one_that_is_done_and_not_looked_at(
+    worker_that: Callable[[str], Path], tmp_path: Path
+) -> None:
+    python = worker_that(OBEDIENT)
+    first = job_runner.start_job(python, Path("first"), tmp_path / "first log", 5)
+    until(job_runner.ready)
+    second = job_runner.start_job(python, Path("second"), tmp_path / "second log", 5)
+    until(job_runner.ready)
+    assert [worker.poll() for worker in (first, second)] == [[Done(0, "first")], [Done(0, "second")]]
+    assert (first.log_path, second.log_path) == (tmp_path / "first log", tmp_path / "second log")
+
+
+def test_job_that_is_done_does_not_stop_the_next(worker_that: Callable[[str], Path], tmp_path: Path) -> None:
+    python = worker_that(OBEDIENT)
+    first = job_runner.start_job(python, Path("first"), tmp_path / "log", 5)
+    until(job_runner.ready)
+    second = job_runner.start_job(python, Path("second"), tmp_path / "log", 5)
+    first.cancel()
+    first.kill()
+    assert last_words(second) == Done(0, "second")
+    assert len(job_runner.ready()) == 1

@@ -186,23 +186,23 @@ def test_second_job_takes_the_worker_that_is_ready(scene: Any, clips: Path) -> N
     job_runner.end_ready()
     add_movie(scene, clips / "clip.mp4")
     assert bpy.ops.lento.slow_motion(engine="nearest", range=(5, 9)) == {"FINISHED"}
-    (worker,) = job_runner._ready
+    (process,) = job_runner.ready_processes()
     assert job_runner.ready()[0][0] > 10e6, "its memory is told"
-    pid = worker._process.pid
+    pid = process.popen.pid
     assert bpy.ops.lento.slow_motion(strip="Clip.001", engine="nearest", range=(30, 34)) == {"FINISHED"}
-    assert [one._process.pid for one in job_runner._ready] == [pid]
+    assert [one.popen.pid for one in job_runner.ready_processes()] == [pid]
     assert bpy.ops.lento.end_ready() == {"FINISHED"}
     assert job_runner.ready() == []
-    gone(worker)
+    gone(process)
 
 
 def test_worker_that_died_while_it_was_ready(scene: Any, clips: Path) -> None:
     job_runner.end_ready()
     add_movie(scene, clips / "clip.mp4")
     assert bpy.ops.lento.slow_motion(engine="nearest", range=(5, 9)) == {"FINISHED"}
-    (worker,) = job_runner._ready
-    worker._process.kill()
-    gone(worker)
+    (process,) = job_runner.ready_processes()
+    process.popen.kill()
+    gone(process)
     assert bpy.ops.lento.slow_motion(strip="Clip.001", engine="nearest", range=(30, 34)) == {"FINISHED"}
 
 
@@ -218,16 +218,16 @@ def test_worker_leaves_when_nobody_needs_it(
         start = job_runner.start_job
         patched.setattr(lento("addon.jobs"), "start_job", lambda *words: start(*words[:-1], 0.02))
         assert bpy.ops.lento.slow_motion(strip="Clip.001", engine="nearest", range=(30, 34)) == {"FINISHED"}
-    (worker,) = job_runner._ready
-    gone(worker, 10)
+    (process,) = job_runner.ready_processes()
+    gone(process, 10)
     assert job_runner.ready() == []
 
 
-def gone(worker: Any, seconds: float = 5) -> None:
+def gone(process: Any, seconds: float = 5) -> None:
     until = time.monotonic() + seconds
-    while (worker._process.poll() is None or worker in job_runner._alive) and time.monotonic() < until:
+    while (process.popen.poll() is None or process in lento("addon.worker").alive) and time.monotonic() < until:
         time.sleep(0.02)
-    assert worker._process.poll() is not None
+    assert process.popen.poll() is not None
 
 
 def test_worker_that_is_ready_does_not_outlive_blender(clips: Path) -> None:
@@ -242,8 +242,8 @@ scene = bpy.context.scene
 scene.sequence_editor_create()
 helpers.add_movie(scene, {str(clips / "clip.mp4")!r})
 bpy.ops.lento.slow_motion(engine="nearest", range=(5, 9))
-(worker,) = helpers.lento("addon.job_runner")._ready
-print("WORKER", worker._process.pid, flush=True)
+(process,) = helpers.lento("addon.job_runner").ready_processes()
+print("WORKER", process.popen.pid, flush=True)
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     worker = int(ended.stdout.split("WORKER")[1].split()[0])

@@ -60,7 +60,7 @@ def test_what_both_share_needs_the_standard_library_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["job_runner", "environment", "jobs", "availability", "answers", "conversation", "tasks"]
+    "name", ["job_runner", "environment", "jobs", "availability", "answers", "conversation", "tasks", "worker"]
 )
 def test_modules_that_know_nothing_of_blender(name: str) -> None:
     assert "bpy" not in {module.split(".")[0] for level, module in imports(ROOT / "addon" / f"{name}.py") if level == 0}

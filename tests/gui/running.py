@@ -52,7 +52,7 @@ def test_shortcut_slows_the_marked_range_while_the_user_goes_on() -> Steps:
     assert stage.layout() == {**SLOWED, "Before": (4, 21, 29)}, stage.layout()
     assert stage.status_text() is None
     assert stage.reports()[-1].startswith("Clip 4x: 80 frames from //lento/Clip-"), stage.reports()
-    assert stage.extension("job_runner")._ready == [job.worker], "it stays ready for the next job"
+    assert stage.extension("job_runner").ready_processes() == [job.worker.process], "it stays ready for the next job"
     yield from picture("inserted")
 
 

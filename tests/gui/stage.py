@@ -110,7 +110,7 @@ def jobs() -> list[Any]:
 def worker_lives(job: Any) -> bool:
     """Whether the job's process is there."""
     try:
-        with open(f"/proc/{job.worker._process.pid}/stat", encoding="utf-8") as file:
+        with open(f"/proc/{job.worker.process.popen.pid}/stat", encoding="utf-8") as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):  # gone before the file was opened, or before it was read
         return False
