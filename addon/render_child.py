@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import threading
 import time
@@ -33,9 +32,7 @@ NEUTRAL_PARTS: dict[str, dict[str, float]] = {
 def main(task_file: str) -> None:
     """Render what the task file says; the process ends with the exit code of its Done record."""
     messenger = Messenger(claim_stdout(), as_json=True)
-    threading.Thread(target=_end_with_parent, name="lento-parent", daemon=True).start()
-    # Blender's own handler would stop the frame that it is at, and go on with the next
-    signal.signal(getattr(signal, "SIGBREAK", signal.SIGINT), lambda number, frame: os._exit(ExitCode.CANCELLED))
+    threading.Thread(target=_end_with_stdin, name="lento-stdin", daemon=True).start()
     code = ExitCode.DONE
     try:
         data = json.loads(Path(task_file).read_text(encoding="utf-8"))
@@ -48,7 +45,8 @@ def main(task_file: str) -> None:
     os._exit(code)  # not sys.exit: Blender as a module frees its memory for seconds, and there is nothing left to save
 
 
-def _end_with_parent() -> None:
+def _end_with_stdin() -> None:
+    """Cancelled, or the Blender that started this one is gone."""
     while os.read(0, 1024):
         pass
     os._exit(ExitCode.CANCELLED)

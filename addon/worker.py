@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A process of ours, and the job that it is at: start it, read its records, stop it. Knows nothing of Blender.
 
-Nothing here waits: records are read by a thread and handed over by `poll`, and a process that does not stop when it is
-asked to is killed by another thread. The process holds the other end of a pipe that ends with this one, and so does not
-outlive it, however it ends.
+Nothing here waits: threads read from the process and write to it, records are handed over by `poll`, and a process that
+does not stop when it is asked to is killed. It is asked by the end of its standard input, which comes on every system,
+and also where this process is gone, however it ended.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -77,6 +76,8 @@ class Process:
         """Main memory and the graphics card's, in bytes, that it keeps when it is ready."""
         self._lock = threading.Lock()
         self._ended = self._stopped = False
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        """What is to be written to it; an empty line ends its standard input."""
         with open_log(log_path) as log_file:
             try:
                 self.popen = subprocess.Popen(
@@ -100,7 +101,9 @@ class Process:
     def begin(self, log_path: Path) -> Worker:
         """Its first job."""
         worker = self.worker = Worker(self, log_path)
+        assert self.popen.stdout and self.popen.stdin
         threading.Thread(target=self._read, args=(self.popen.stdout,), name="lento-records", daemon=True).start()
+        threading.Thread(target=self._write, args=(self.popen.stdin,), name="lento-lines", daemon=True).start()
         return worker
 
     def take(self, log_path: Path) -> Worker | None:
@@ -112,40 +115,37 @@ class Process:
             return self.worker
 
     def send(self, line: str) -> None:
-        """Write a line to it. Where it has ended, its records say why."""
-        assert self.popen.stdin
-        with suppress(OSError, ValueError):  # ValueError: closed, since it has ended
-            self.popen.stdin.write(f"{line}\n".encode("ascii"))
-            self.popen.stdin.flush()
+        """Write a line to it. Does not wait; where it has ended, its records say why."""
+        self._lines.put(f"{line}\n".encode("ascii"))
 
     def stop(self) -> None:
         """Ask it to stop; kill it where it has not after GRACE seconds. Does not wait."""
         if self._stopped:
             return
         self._stopped = True
-        self._interrupt()
         threading.Thread(target=self._kill_later, name="lento-kill", daemon=True).start()
+        self._lines.put(b"")
 
     def kill(self) -> None:
         """End it now, whatever it does."""
         self._stopped = True
-        self.popen.kill()
-
-    def _interrupt(self) -> None:
         try:
-            if sys.platform == "win32":
-                self.popen.send_signal(signal.CTRL_BREAK_EVENT)
-            else:
-                self.popen.send_signal(signal.SIGINT)
-        except ProcessLookupError:
-            pass  # it ended in this moment, which is what was wanted
+            self.popen.kill()
+        except OSError as error:  # on Windows a process that is ending already may refuse
+            log.warning("worker %d could not be killed: %s", self.popen.pid, error)
 
     def _kill_later(self) -> None:
         try:
             self.popen.wait(GRACE)
         except subprocess.TimeoutExpired:
-            log.warning("worker %d did not stop and was killed", self.popen.pid)
-            self.popen.kill()
+            log.warning("worker %d did not stop and is killed", self.popen.pid)
+            self.kill()
+
+    def _write(self, stream: IO[bytes]) -> None:
+        with suppress(OSError), stream:  # OSError: it has ended
+            while line := self._lines.get():
+                stream.write(line)
+                stream.flush()
 
     def _read(self, stream: IO[bytes]) -> None:
         done = None
@@ -165,11 +165,10 @@ class Process:
                 self.worker.tell(record)
         with self._lock:
             self._ended = True
+        stream.close()
         code = self.popen.wait()
         alive.remove(self)
-        for pipe in (self.popen.stdin, stream):
-            if pipe:
-                pipe.close()
+        self._lines.put(b"")
         self._finish(done or self._explain(code))
 
     def _finish(self, done: Done) -> None:
@@ -215,12 +214,11 @@ def open_log(path: Path) -> IO[bytes]:
 def apart(more: Mapping[str, str]) -> dict[str, Any]:
     """What Popen is told for a process that shares little with Blender.
 
-    Its environment is ours, without what would lead its Python into Blender's modules, and more. Its process group is
-    its own: else a Ctrl+C in the terminal (on Windows: our break signal) would reach both.
+    Its environment is ours, without what would lead its Python into Blender's modules, and more. It has a session (on
+    Windows a console) of its own: else a Ctrl+C in the terminal would reach both.
     """
     inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     environment = {**inherited, "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", **more}
     if sys.platform == "win32":
-        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-        return {"env": environment, "creationflags": flags}
+        return {"env": environment, "creationflags": subprocess.CREATE_NO_WINDOW}
     return {"env": environment, "start_new_session": True}

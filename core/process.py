@@ -106,7 +106,7 @@ def end_when_cancelled(cancel: threading.Event, messenger: Messenger) -> None:
 
 
 def cancel_when_stdin_closes(cancel: threading.Event) -> None:
-    """In a thread: set `cancel` when whoever started the process is gone."""
+    """In a thread: set `cancel` when whoever started the process closes that, or is gone."""
 
     def watch() -> None:
         # os.read, not sys.stdin: a thread that waits inside the buffered reader makes the interpreter abort at its end

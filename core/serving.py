@@ -88,7 +88,7 @@ def _read(lines: queue.SimpleQueue[bytes], cancel: threading.Event) -> None:
         for line in filter(bytes.strip, whole):
             lines.put(line)
     lines.put(b"")
-    cancel.set()  # whoever started the worker is gone
+    cancel.set()  # whoever started the worker cancels, or is gone
 
 
 def _log_to(path: str | Path) -> None:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +14,8 @@ from typing import Any
 
 import pytest
 from helpers import lento
+
+from scripts.in_blender import WORKER
 
 job_runner, tasks = (lento(f"addon.{name}") for name in ("job_runner", "tasks"))
 Done = lento("core.messages").Done
@@ -21,6 +26,10 @@ for line in sys.stdin:
     say(kind="ready", memory=1)
 """
 """What a worker that stays does, at once."""
+AT_WORK = """
+sys.stdin.readline()
+say(kind="status", text="At work")
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +53,15 @@ def worker_that(tmp_path: Path) -> Callable[[str], Path]:
         return program
 
     return make
+
+
+@pytest.fixture
+def clip_job(clips: Path, tmp_path: Path) -> Path:
+    """The file of a job that takes longer than any test here."""
+    job = {"source": str(clips / "clip.mp4"), "output": str(tmp_path / "o"), "start": 0, "end": 48, "factor": "100"}
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps({"schema": 1, **job, "engine": "flow"}))
+    return path
 
 
 def until(happened: Callable[[], object], seconds: float = 10) -> None:
@@ -99,3 +117,72 @@ def test_job_that_is_done_does_not_stop_the_next(worker_that: Callable[[str], Pa
     first.kill()
     assert last_words(second) == Done(0, "second")
     assert len(job_runner.ready()) == 1
+
+
+def at_work(worker: Any) -> None:
+    until(lambda: any(record.kind == "status" for record in worker.poll()))
+
+
+def test_cancel_is_the_end_of_standard_input(
+    worker_that: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows no signal reaches a process that has a console of its own."""
+
+    def unreachable(*arguments: Any) -> None:
+        raise OSError("The handle is invalid")
+
+    python = worker_that(f"{AT_WORK}sys.stdin.read()\nsay(kind='done', code=4)\nsay(kind='ready', memory=1)")
+    worker = job_runner.start_job(python, tmp_path / "job", tmp_path / "log", 5)
+    at_work(worker)
+    monkeypatch.setattr(subprocess.Popen, "send_signal", unreachable)
+    worker.cancel()
+    assert last_words(worker) == Done(4)
+    assert job_runner.ready() == [], "it ends, whatever it says"
+    until(lambda: worker.process.popen.poll() is not None)
+
+
+def test_worker_that_does_not_hear_is_killed(
+    worker_that: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lento("addon.worker"), "GRACE", 0.1)
+    python = worker_that(f"{AT_WORK}time.sleep(60)")
+    for minutes in (0, 5):
+        worker = job_runner.start_job(python, tmp_path / "job", tmp_path / "log", minutes)
+        worker.cancel()
+        assert last_words(worker) == Done(4)
+        assert worker.process.popen.returncode == -signal.SIGKILL
+
+
+def test_blender_does_not_wait_for_a_worker_that_does_not_read(
+    worker_that: Callable[[str], Path], tmp_path: Path
+) -> None:
+    python = worker_that("time.sleep(3)")
+    began = time.monotonic()
+    worker = job_runner.start_job(python, Path("long" * 100_000), tmp_path / "log", 5)
+    worker.cancel()
+    assert time.monotonic() - began < 1
+    worker.kill()
+    assert last_words(worker) == Done(4)
+
+
+@pytest.mark.parametrize("minutes", [0, 5])
+def test_job_cancelled_before_a_worker_took_it(tmp_path: Path, clip_job: Path, minutes: float) -> None:
+    worker = job_runner.start_job(WORKER, clip_job, tmp_path / "log", minutes)
+    began = time.monotonic()
+    worker.cancel()
+    assert last_words(worker) == Done(4)
+    assert time.monotonic() - began < 4, "it was not killed"
+    assert job_runner.ready() == []
+
+
+@pytest.mark.parametrize("minutes", [0, 5])
+def test_running_job_ends_within_two_seconds(tmp_path: Path, clip_job: Path, minutes: float) -> None:
+    worker = job_runner.start_job(WORKER, clip_job, tmp_path / "log", minutes)
+    until(lambda: any(record.kind == "progress" and record.done > 3 for record in worker.poll()), 30)
+    began = time.monotonic()
+    worker.cancel()
+    assert last_words(worker) == Done(4)
+    until(lambda: worker.process.popen.poll() is not None)
+    assert time.monotonic() - began < 2
+    assert job_runner.ready() == []
+    assert not list(tmp_path.rglob("*.part"))
