@@ -49,6 +49,7 @@ HANDLERS = (
 
 def register() -> None:
     """Everything that Blender is told about Lento."""
+    job_runner.register()
     for cls in classes:
         bpy.utils.register_class(cls)
     bpy.types.Scene.lento = bpy.props.PointerProperty(type=preferences.LentoSettings)
@@ -71,7 +72,7 @@ def register() -> None:
 
 def unregister() -> None:
     """Leave nothing behind, no worker either."""
-    job_runner.kill_all()
+    job_runner.unregister()
     curve_icon.unregister()
     setup.unwatch()
     tasks.forget()

@@ -66,8 +66,18 @@ def end_ready() -> None:
         process.kill()
 
 
-@atexit.register
 def kill_all() -> None:
-    """End every worker now: Blender quits."""
+    """End every worker now."""
     for process in list(worker.alive):
         process.kill()
+
+
+def register() -> None:
+    """See to it that no worker outlives Blender."""
+    atexit.register(kill_all)
+
+
+def unregister() -> None:
+    """Leave no worker behind: the extension is turned off."""
+    atexit.unregister(kill_all)
+    kill_all()

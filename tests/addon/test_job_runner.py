@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import signal
 import subprocess
@@ -12,10 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import addon_utils
 import pytest
 from helpers import lento
 
-from scripts.in_blender import WORKER
+from scripts.in_blender import MODULE, WORKER
 
 job_runner, tasks = (lento(f"addon.{name}") for name in ("job_runner", "tasks"))
 Done = lento("core.messages").Done
@@ -186,3 +188,13 @@ def test_running_job_ends_within_two_seconds(tmp_path: Path, clip_job: Path, min
     assert time.monotonic() - began < 2
     assert job_runner.ready() == []
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_turned_off_it_is_not_called_when_blender_quits(monkeypatch: pytest.MonkeyPatch) -> None:
+    called_at_exit = {job_runner.kill_all}
+    monkeypatch.setattr(atexit, "register", called_at_exit.add)
+    monkeypatch.setattr(atexit, "unregister", called_at_exit.discard)
+    addon_utils.disable(MODULE)
+    turned_off = set(called_at_exit)
+    addon_utils.enable(MODULE, default_set=True)
+    assert (turned_off, called_at_exit) == (set(), {job_runner.kill_all})
