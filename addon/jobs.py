@@ -19,13 +19,16 @@ from . import tasks
 from .conversation import Conversation
 from .environment import WorkerPython
 from .job_runner import start_job
-from .worker import Worker, start_worker
+from .worker import GRACE, Worker, start_worker
 
 if TYPE_CHECKING:
     from .selection import Request
 
 RENDERED = "rendered"
 """Folder, in the frames' one, for what Blender renders first."""
+
+CLEARED_AFTER = 2 * GRACE
+"""Seconds after which a cancelled job's files are removed, whatever its worker does."""
 
 running: list[Running] = []
 
@@ -92,16 +95,26 @@ def start(
 
 
 def finish(job: Running) -> None:
-    """Take the job off the list, and clear away what Blender rendered for it alone. Does not wait."""
+    """Take the job off the list, and clear away what no other job can use. Does not wait."""
     if job in running:
         running.remove(job)
     if job.request.task:
-        folder = Path(job.request.job.output) / RENDERED
-        threading.Thread(target=shutil.rmtree, args=(folder,), kwargs={"ignore_errors": True}).start()
+        threading.Thread(target=_clear, args=(job,), name="lento-clear").start()
+
+
+def _clear(job: Running) -> None:
+    """Of a job that Blender renders for, which has a folder of its own: remove what was rendered.
+
+    All of the folder, where the job was cancelled.
+    """
+    job.worker.ended.wait(CLEARED_AFTER)  # it writes there, and Windows removes no folder that somebody uses
+    folder = Path(job.request.job.output)
+    was_cancelled = job.done is None or job.done.code == ExitCode.CANCELLED
+    shutil.rmtree(folder if was_cancelled else folder / RENDERED, ignore_errors=True)
 
 
 def cancel_all() -> None:
     """Ask every worker to stop and forget their jobs: the file that they belong to is gone. Does not wait."""
-    for job in running:
+    for job in list(running):
         job.worker.cancel()
-    running.clear()
+        finish(job)

@@ -37,11 +37,14 @@ class Worker:
     def __init__(self, process: Process, log_path: Path) -> None:
         self.process = process
         self.log_path = log_path
+        self.ended = threading.Event()
         self._records: queue.SimpleQueue[Record] = queue.SimpleQueue()
 
     def tell(self, record: Record) -> None:
         """For the process: hand a record over."""
         self._records.put(record)
+        if isinstance(record, Done):
+            self.ended.set()
 
     def poll(self) -> list[Record]:
         """The records that came since the last call; does not wait. The last of all is a Done."""

@@ -221,22 +221,44 @@ def test_high_dynamic_range_video(scene: Any, tmp_path: Path) -> None:
         assert np.abs(before[old] - rendered(scene, new, 16)).max() <= 1 / 1024
 
 
-def test_cancelled_while_blender_renders(scene: Any, clips: Path) -> None:
+def _rendering(scene: Any, clips: Path) -> Any:
+    """A job whose source Blender renders now."""
     operators, options = lento("addon.operators"), lento("addon.options")
     select(scene, meta(scene, clips))
-    before = layout(scene)
     holders = dict.fromkeys(options.OPTIONS, scene.lento)
     job = operators.launch(bpy.context, operators.request(scene, "It", None, holders))
     while job.progress is None:
         job.update()
     assert job.text.startswith("Rendering ")
+    return job
+
+
+def _is_gone(folder: Path) -> bool:
+    deadline = time.monotonic() + 10
+    while folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not folder.exists()
+
+
+def test_cancelled_while_blender_renders(scene: Any, clips: Path) -> None:
+    operators = lento("addon.operators")
+    job = _rendering(scene, clips)
+    before = layout(scene)
     job.worker.cancel()
     job.wait(lambda job: None)
-    with pytest.raises(Exception, match="Cancelled"):
+    with pytest.raises(Exception, match=r"Cancelled\.$"):
         operators.conclude(job)
+    assert _is_gone(Path(job.request.job.output)), "no other job can use it"
     assert job.done.code == 4
     assert layout(scene) == before
     assert "lento_id" not in scene.sequence_editor.strips["It"]
+
+
+def test_another_file_opened_while_blender_renders(scene: Any, clips: Path) -> None:
+    job = _rendering(scene, clips)
+    bpy.ops.wm.read_homefile(use_empty=True)
+    assert lento("addon.jobs").running == []
+    assert _is_gone(Path(job.request.job.output)), "no other job can use it"
 
 
 @pytest.mark.parametrize("make", [meta, text], ids=lambda make: make.__name__)
