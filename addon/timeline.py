@@ -11,68 +11,27 @@ import json
 import os
 import uuid
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from fractions import Fraction
 from typing import Any
 
 import bpy
 
 from ..core.messages import InputError
-from ..core.timing import TimeMap, constant
 from . import compat, selection, sounds
 from .copying import copy_animation, copy_settings
 from .place import container_of
 from .prerender import SEE_BELOW
+from .provenance import PROVENANCE, Provenance, provenance_of
 from .room import free_channel, isolate, markers_inside, ripple, settle
 from .selection import Request
 
 ID = "lento_id"
 """Custom property of a strip that is being slowed. Copied by split and duplicate, so not unique."""
-PROVENANCE = "lento"
-"""Custom property of a generated strip: JSON of a Provenance."""
 KEPT = "lento_kept"
 """Custom property of an original that stays, muted: the id that its slowed strip's Provenance has."""
 FEW_FILES = 2000
 """Files of an image strip up to which adding them one by one takes less than a frame's time (20 ms)."""
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where a generated strip comes from, and what it takes to put that back."""
-
-    schema: int
-    name: str
-    type: str
-    media: str
-    """The movie, or the folder of the image sequence, as the strip named it."""
-    files: tuple[str, ...]
-    range: tuple[int, int]
-    """Frames of the source strip's content, counted from its hard trim."""
-    trim: tuple[int, int]
-    """Hard trims at both ends of the media."""
-    rate: str
-    """Frames of the movie per timeline frame; 1 unless the strip played the movie in its own time."""
-    factor: str
-    engine: str
-    job: str
-    """The folder of the frames."""
-    placement: str
-    kept: str = ""
-    """Id of the original, which stays on the timeline, muted, where it cannot be made again from its media."""
-    time: dict[str, Any] | None = None
-    """The time map (timing.TimeMap.as_json); a constant factor where it is missing."""
-    sounds: tuple[dict[str, Any], ...] = ()
-    """The sound strips of the range, as sounds.take_out tells them, which stretched ones have taken the place of."""
-    pushed: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """The strips that had to move to another channel, as room.ripple tells them."""
-    note: str = ""
-    """The source strip's own note, where that was generated, too."""
-
-    @property
-    def times(self) -> TimeMap:
-        """The time map."""
-        frames = self.range[1] - self.range[0]
-        return TimeMap.from_json(self.time) if self.time else constant(frames, Fraction(self.factor))
 
 
 def stamp(strip: Any) -> str:
@@ -229,22 +188,6 @@ def _label(request: Request) -> str:
     if job.time == "factor":
         return f"{job.factor}x"
     return {"fit": f"{job.length} frames", "curve": "curve", "smooth": "smooth"}[job.time]
-
-
-def provenance_of(strip: Any) -> Provenance:
-    """Where a generated strip comes from.
-
-    Raises InputError where the strip was not made by Lento.
-    """
-    text = strip.get(PROVENANCE)
-    if not text:
-        raise InputError(f"The strip {strip.name!r} was not made by Lento, so there is no original to restore.")
-    try:
-        return Provenance(**json.loads(text))
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"The note on the strip {strip.name!r} about its original cannot be read ({error})."
-        ) from error
 
 
 def restore(scene: Any, generated: Any) -> Any:

@@ -21,9 +21,9 @@ from . import (
     setup,
     setup_ui,
     time_options,
-    timeline,
 )
 from .operators import LENTO_OT_cancel, LENTO_OT_restore, LENTO_OT_slow_motion, LENTO_OT_until_playhead
+from .provenance import PROVENANCE
 
 LINE = 44
 """Letters that fit into the sidebar at its usual width."""
@@ -78,7 +78,7 @@ class LENTO_PT_slow_motion(bpy.types.Panel):
                 row.prop(strip, time_options.SPEED)
             if name == "length":
                 column.operator(LENTO_OT_until_playhead.bl_idname, icon="NEXT_KEYFRAME")
-        if strip is not None and timeline.PROVENANCE in strip:
+        if strip is not None and PROVENANCE in strip:
             layout.operator(LENTO_OT_restore.bl_idname, icon="LOOP_BACK")
         setup_ui.draw_ready(layout)
 

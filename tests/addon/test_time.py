@@ -88,7 +88,7 @@ def test_flash_and_click_come_out_where_the_curve_says(flashing: Path, tmp_path:
     draw_speed(strip, (1, 100), (12, 100), (40, 25), (90, 30), (130, 100))
     assert bpy.ops.lento.slow_motion(engine="blend", range=(1, 77), time="curve") == {"FINISHED"}
     made = scene.sequence_editor.active_strip
-    told = lento("addon.timeline").provenance_of(made).times
+    told = lento("addon.provenance").provenance_of(made).times
     sound = next(strip for strip in scene.sequence_editor.strips if "lento_sound_of" in strip)
     assert times(sound) == times(made) == (1, 1 + told.count)
     assert sound.channel == 1
@@ -112,7 +112,7 @@ def test_ramps_and_what_stands_on_the_range(scene: Any, clips: Path, ease: str) 
         scene.timeline_markers.new(name, frame=frame)
     assert bpy.ops.lento.slow_motion(engine="nearest", range=(11, 41), factor=4, ease=ease, ramp=10) == {"FINISHED"}
     made = scene.sequence_editor.active_strip
-    told = lento("addon.timeline").provenance_of(made).times
+    told = lento("addon.provenance").provenance_of(made).times
     start, end = times(made)
     assert (start, end - start) == (11, told.count)
     assert 30 < told.count < 120
