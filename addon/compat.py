@@ -150,6 +150,32 @@ def fcurves(scene: Any) -> Any:
     return channels.fcurves if channels else None
 
 
+def new_fcurve(scene: Any, path: str, index: int) -> Any:
+    """An F-curve without keys for a property of the scene that has none yet."""
+    animation = scene.animation_data_create()
+    if animation.action is None:
+        animation.action = bpy.data.actions.new(f"{scene.name}Action")
+    return animation.action.fcurve_ensure_for_datablock(scene, path, index=index)
+
+
+def drivers(scene: Any) -> Any:
+    """The drivers of a scene's properties."""
+    return scene.animation_data.drivers if scene.animation_data else ()
+
+
+def new_driver(scene: Any, path: str, index: int) -> Any:
+    """A driver for a property of the scene, its curve without keys; one that is there already gives way."""
+    found = scene.animation_data_create().drivers
+    stale = found.find(path, index=index)
+    if stale is not None:
+        found.remove(stale)
+    curve = found.new(path, index=index)
+    curve.keyframe_points.clear()
+    for modifier in list(curve.modifiers):
+        curve.modifiers.remove(modifier)
+    return curve
+
+
 @contextmanager
 def in_sequencer(scene: Any) -> Iterator[None]:
     """A context in which the sequencer's own operators work on this scene, also where no sequencer is on the screen."""

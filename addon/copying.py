@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What one strip has -> another strip: settings, modifiers, animation.
+"""What one strip has -> another strip: settings, modifiers.
 
 Through RNA's own description of its properties, so that what a later Blender adds is copied too; the operator that
 copies modifiers would need a sequencer on the screen, and the user may have closed it.
@@ -7,11 +7,9 @@ copies modifiers would need a sequencer on the screen, and the user may have clo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from . import compat
-from .time_options import SPEED
 
 # beside the place: what names the strip or its media, selects it, or is about decoding the original's own files
 _NOT_SETTINGS = compat.STRIP_PLACE | {
@@ -82,51 +80,3 @@ def _copy_collection(source: Any, target: Any) -> None:
             target.remove(target[len(target) - 1])
     for one, other in zip(source, target, strict=False):
         _copy_rna(one, other, {"rna_type", "select"})
-
-
-def _stays(frame: float) -> float:
-    return frame
-
-
-def copy_animation(scene: Any, source: Any, target: Any, when: Callable[[float], float]) -> None:
-    """Copy the strip's F-curves; a key at frame f goes to frame `when(f)`."""
-    curves = compat.fcurves(scene)
-    if curves is None:
-        return
-    prefix, new_prefix = source.path_from_id() + ".", target.path_from_id() + "."
-    for curve in [curve for curve in curves if curve.data_path.startswith(prefix)]:
-        setting = curve.data_path[len(prefix) :]
-        if not hasattr(target, setting.split(".")[0].split("[")[0]):
-            continue  # a text's size, a speed effect's factor: not a setting of the other kind of strip
-        path, moved = new_prefix + setting, when
-        if setting == SPEED:
-            moved = _stays  # it is drawn over the time that comes out; restoring brings it back
-        copy = curves.find(path, index=curve.array_index) or curves.new(path, index=curve.array_index)
-        copy.extrapolation = curve.extrapolation
-        copy.keyframe_points.add(len(curve.keyframe_points))
-        for key, new in zip(curve.keyframe_points, copy.keyframe_points, strict=True):
-            for name in (
-                "interpolation",
-                "easing",
-                "back",
-                "amplitude",
-                "period",
-                "type",
-                "handle_left_type",
-                "handle_right_type",
-            ):
-                setattr(new, name, getattr(key, name))
-            for name in ("co", "handle_left", "handle_right"):
-                x, y = getattr(key, name)
-                setattr(new, name, (moved(x), y))
-        copy.update()
-
-
-def move_animation(scene: Any, strip: Any, frames: int) -> None:
-    """Move the strip's keys in time."""
-    curves = compat.fcurves(scene) if frames else None
-    prefix = strip.path_from_id() + "."
-    for curve in curves or ():
-        if curve.data_path.startswith(prefix):
-            for key in curve.keyframe_points:
-                key.co_ui.x += frames  # with its handles

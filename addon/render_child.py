@@ -103,13 +103,13 @@ def _isolate(scene: Any, strip: Any, metas: list[Any]) -> None:
 
 
 def _neutralise(scene: Any, strip: Any, keep_modifiers: bool) -> None:
-    """Take away what the new strip will do itself, and the keys that would set it again."""
+    """Take away what the new strip will do itself, and the keys and drivers that would set it again."""
     prefix = strip.path_from_id() + "."
     animated = tuple(f"{prefix}{name}" for name in (*NEUTRAL, *NEUTRAL_PARTS))
-    curves = compat.fcurves(scene)
-    for curve in list(curves) if curves is not None else ():
-        if curve.data_path.startswith(animated):
-            curves.remove(curve)
+    for curves in (compat.fcurves(scene), compat.drivers(scene)):
+        for curve in list(curves or ()):
+            if curve.data_path.startswith(animated):
+                curves.remove(curve)
     for name, value in NEUTRAL.items():
         if hasattr(strip, name):
             setattr(strip, name, value)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core.messages import InputError
 from . import compat
-from .copying import move_animation
+from .animation import move_animation
 from .place import channels_of
 
 LAST_CHANNEL = 128

@@ -19,7 +19,8 @@ import bpy
 
 from ..core.messages import InputError
 from . import compat, selection, sounds
-from .copying import copy_animation, copy_settings
+from .animation import copy_animation, remove
+from .copying import copy_settings
 from .place import container_of
 from .prerender import SEE_BELOW
 from .provenance import PROVENANCE, Provenance, provenance_of
@@ -131,6 +132,10 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         note=source.get(PROVENANCE, ""),
     )
     times = provenance.times
+
+    def when(frame: float) -> float:
+        return start + times.when(frame - start)
+
     channel = source.channel
     if request.placement.placement == "overlay":
         channel = free_channel(scene, strips, channel + 1, start, start + length)
@@ -147,7 +152,7 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         if source.type == "MOVIE" and generated.type == "IMAGE" and generated.elements[0].filename.endswith(".exr"):
             # Blender shows deep movies as premultiplied whatever the strip says, and images as the strip says
             generated.alpha_mode = "PREMUL"
-        copy_animation(scene, source, generated, lambda frame: start + times.when(frame - start))
+        copy_animation(scene, source, generated, when)
         stretched = sounds.add_stretched(scene, strips, request, result, source, start, _label(request))
         made += stretched
         if provenance.kept:
@@ -155,7 +160,7 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
             aside = free_channel(scene, strips, channel + 1, start, end + max(0, -added))
     except BaseException:
         for strip in made:
-            strips.remove(strip)
+            remove(scene, strips, strip)
         raise
     if request.placement.placement == "ripple":
         taken = sounds.take_out(strips, request, source, start, end)
@@ -167,13 +172,13 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
             range_strip.channel = aside
             range_strip.mute, range_strip[KEPT] = True, provenance.kept
         else:
-            strips.remove(range_strip)
+            remove(scene, strips, range_strip)
         pushed = ripple(scene, strips, end, added, generated, *stretched)
         provenance = replace(provenance, pushed=pushed)
         for sound, told in zip(stretched, taken, strict=False):
             settle(scene, strips, sound, told["channel"])
         for marker in inside:
-            marker.frame = round(start + times.when(marker.frame - start))
+            marker.frame = round(when(marker.frame))
         if provenance.kept:
             settle(scene, strips, range_strip, channel + 1)
     generated[PROVENANCE] = json.dumps(asdict(provenance))
@@ -198,7 +203,7 @@ def restore(scene: Any, generated: Any) -> Any:
     origin = provenance_of(generated)
     _check_unlocked(generated)
     if origin.placement == "overlay":
-        container_of(scene, generated).remove(generated)
+        remove(scene, container_of(scene, generated), generated)
         return None
     strips = container_of(scene, generated)
     _check_whole(generated)
@@ -228,10 +233,10 @@ def restore(scene: Any, generated: Any) -> Any:
             _check_extent(sound, told["path"], start, length)
     except BaseException:
         for strip in made:
-            strips.remove(strip)
+            remove(scene, strips, strip)
         raise
     for strip in (generated, *stretched):
-        strips.remove(strip)
+        remove(scene, strips, strip)
     inside = markers_inside(scene, strips, start, end)
     compat.move(original, start - compat.left(original))
     ripple(scene, strips, end, length - (end - start), original, *returned)
