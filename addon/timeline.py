@@ -153,7 +153,7 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
             # Blender shows deep movies as premultiplied whatever the strip says, and images as the strip says
             generated.alpha_mode = "PREMUL"
         copy_animation(scene, source, generated, when)
-        stretched = sounds.add_stretched(scene, strips, request, result, source, start, _label(request))
+        stretched = sounds.add_stretched(scene, strips, request, result, source, start, _label(request), when)
         made += stretched
         if provenance.kept:
             # what comes after a range that gets shorter moves onto its place
@@ -163,7 +163,7 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
             remove(scene, strips, strip)
         raise
     if request.placement.placement == "ripple":
-        taken = sounds.take_out(strips, request, source, start, end)
+        taken = sounds.take_out(scene, strips, request, source, start, end, stretched)
         provenance = replace(provenance, sounds=tuple(taken))
         range_strip = isolate(source, start, end)
         inside = markers_inside(scene, strips, start, end)
@@ -208,7 +208,7 @@ def restore(scene: Any, generated: Any) -> Any:
     strips = container_of(scene, generated)
     _check_whole(generated)
     original = _kept(strips, generated, origin) if origin.kept else None
-    stretched = sounds.stretched_by(strips, origin.job, compat.left(generated))[: len(origin.sounds)]
+    stretched = sounds.stand_ins(strips, origin.sounds, origin.job, compat.left(generated))
     _check_unlocked(original, *stretched)
     _check_media(generated, origin)
     start, end, channel, muted = compat.left(generated), compat.right(generated), generated.channel, generated.mute
@@ -216,7 +216,9 @@ def restore(scene: Any, generated: Any) -> Any:
     times = origin.times
 
     def where(frame: float) -> float:
-        return start + float(times.at(Fraction(frame - start)))
+        found = start + float(times.at(Fraction(frame - start)))
+        # Blender keeps times in 32 bits: what was on a frame goes back onto it
+        return round(found) if abs(found - round(found)) < 0.01 else found
 
     # all that can fail comes before anything of the user's is touched
     made: list[Any] = []
@@ -227,7 +229,7 @@ def restore(scene: Any, generated: Any) -> Any:
             _check_extent(original, origin.media, start, length)
             copy_settings(generated, original)
             copy_animation(scene, generated, original, where)
-        returned = sounds.recreate(scene, strips, origin.sounds, stretched, start, length)
+        returned = sounds.recreate(scene, strips, origin.sounds, stretched, start, length, where)
         made += returned
         for sound, told in zip(returned, origin.sounds, strict=True):
             _check_extent(sound, told["path"], start, length)
@@ -236,7 +238,8 @@ def restore(scene: Any, generated: Any) -> Any:
             remove(scene, strips, strip)
         raise
     for strip in (generated, *stretched):
-        remove(scene, strips, strip)
+        if strip is not None:
+            remove(scene, strips, strip)
     inside = markers_inside(scene, strips, start, end)
     compat.move(original, start - compat.left(original))
     ripple(scene, strips, end, length - (end - start), original, *returned)

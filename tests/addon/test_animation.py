@@ -11,7 +11,7 @@ import pytest
 
 from scripts.in_blender import rendered
 from tests.addon.helpers import add_color, add_movie, lento, select, times
-from tests.addon.test_restore import restore, slow
+from tests.addon.test_restore import add_sound, restore, slow
 
 KEYS = ((1, 0.0), (14, 1.0), (20, 0.25), (48, 0.5))
 
@@ -35,6 +35,12 @@ def animate(strip: Any, setting: str, keys: tuple[tuple[int, float], ...] = KEYS
         strip.keyframe_insert(setting, frame=frame)
 
 
+def sound_at(scene: Any, start: int) -> Any:
+    """The sound strip that begins at that frame."""
+    strips = scene.sequence_editor.strips
+    return next(strip for strip in strips if strip.type == "SOUND" and times(strip)[0] == start)
+
+
 def dangling(scene: Any) -> list[str]:
     """What is animated or driven and is not there."""
     compat = lento("addon.compat")
@@ -49,6 +55,88 @@ def path_is_there(scene: Any, path: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+@pytest.mark.parametrize("ease", ["none", "both"])
+def test_volume_and_pan_follow_the_stretched_sound_and_come_back(scene: Any, clips: Path, ease: str) -> None:
+    sound = add_sound(scene, clips / "clip.mp4")
+    animate(sound, "volume")
+    animate(sound, "pan", ((11, -1.0), (21, 1.0)))
+    add_movie(scene, clips / "clip.mp4")
+    name = slow(range=(11, 21), factor=4, ease=ease, ramp=3)
+    stretched = sound_at(scene, 11)
+    told = lento("addon.provenance").provenance_of(scene.sequence_editor.strips[name]).times
+    when = [11 + told.when(frame - 11) for frame, _ in KEYS]
+    assert [frame for frame, _ in keys_of(scene, stretched, "volume")] == pytest.approx(when, abs=1e-3)
+    assert [value for _, value in keys_of(scene, stretched, "volume")] == [0.0, 1.0, 0.25, 0.5]
+    assert keys_of(scene, stretched, "pan") == [(11, -1.0), (11 + told.count, 1.0)]
+    restore(name)
+    back = sound_at(scene, 11)
+    assert keys_of(scene, back, "volume") == list(KEYS)
+    assert keys_of(scene, back, "pan") == [(11, -1.0), (21, 1.0)]
+    for frame, value in KEYS[1:3]:
+        scene.frame_set(frame)
+        assert back.volume == pytest.approx(value)
+    assert not dangling(scene)
+
+
+def test_volume_of_a_muted_sound_comes_back(scene: Any, clips: Path) -> None:
+    sound = add_sound(scene, clips / "clip.mp4")
+    animate(sound, "volume")
+    curves_of(scene, sound)["volume"].modifiers.new("NOISE").strength = 0.3
+    driver = sound.driver_add("pan").driver
+    driver.expression = "level + height"
+    for name, path in (("level", 'sequence_editor.strips_all["Sound"].volume'), ("height", "render.resolution_y")):
+        variable = driver.variables.new()
+        variable.name, variable.targets[0].id_type = name, "SCENE"
+        variable.targets[0].id, variable.targets[0].data_path = scene, path
+    add_movie(scene, clips / "clip.mp4")
+    # the whole strip, so that no part of the sound stays but what is one frame longer than the picture
+    name = slow(sound="mute")
+    assert [strip.name for strip in scene.sequence_editor.strips if times(strip)[0] == 1] == [name]
+    assert not dangling(scene)
+    lento("addon.compat").move(scene.sequence_editor.strips[name], 1000)
+    restore(name)
+    back = sound_at(scene, 1001)
+    assert keys_of(scene, back, "volume") == [(frame + 1000, value) for frame, value in KEYS]
+    (noise,) = curves_of(scene, back)["volume"].modifiers
+    assert (noise.type, noise.strength) == ("NOISE", pytest.approx(0.3))
+    driver = scene.animation_data.drivers.find(back.path_from_id() + ".pan").driver
+    targets = [(variable.name, variable.targets[0].id, variable.targets[0].data_path) for variable in driver.variables]
+    assert targets == [
+        ("level", scene, back.path_from_id() + ".volume"),
+        ("height", scene, "render.resolution_y"),
+    ]
+    assert driver.expression == "level + height"
+
+
+def test_volume_of_a_sound_whose_stretched_strip_is_gone_comes_back(scene: Any, clips: Path) -> None:
+    sound = add_sound(scene, clips / "clip.mp4")
+    animate(sound, "volume")
+    add_movie(scene, clips / "clip.mp4")
+    name = slow(range=(11, 21), factor=4)
+    scene.sequence_editor.strips.remove(sound_at(scene, 11))
+    restore(name)
+    assert keys_of(scene, sound_at(scene, 11), "volume") == list(KEYS)
+
+
+def test_several_sounds_get_back_each_its_own(scene: Any, clips: Path) -> None:
+    for number, channel in enumerate((1, 4, 5)):
+        sound = add_sound(scene, clips / "clip.mp4", f"Sound {number}", channel)
+        sound.pan = number / 4
+        animate(sound, "volume", ((11, number), (21, number)))
+    add_movie(scene, clips / "clip.mp4")
+    name = slow(range=(11, 21), factor=4)
+    scene.sequence_editor.strips.remove(scene.sequence_editor.strips["Sound 1 4x"])
+    restore(name)
+    strips = scene.sequence_editor.strips
+    found = {
+        strip.channel: (round(strip.pan, 3), keys_of(scene, strip, "volume"))
+        for strip in strips
+        if strip.type == "SOUND" and times(strip) == (11, 21)
+    }
+    expected = {channel: (number / 4, [(11, number), (21, number)]) for number, channel in enumerate((1, 4, 5))}
+    assert found == expected
 
 
 def test_modifiers_of_the_picture_go_along_and_come_back(scene: Any, clips: Path) -> None:
