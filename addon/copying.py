@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What one strip has -> another strip: settings, modifiers.
+"""What one strip has -> another strip: settings, modifiers, custom properties.
 
 Through RNA's own description of its properties, so that what a later Blender adds is copied too; the operator that
 copies modifiers would need a sequencer on the screen, and the user may have closed it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import compat
+from . import compat, plain
 
 # beside the place: what names the strip or its media, selects it, or is about decoding the original's own files
 _NOT_SETTINGS = compat.STRIP_PLACE | {
@@ -41,10 +41,16 @@ _NOT_SETTINGS = compat.STRIP_PLACE | {
 
 
 def copy_settings(source: Any, target: Any, *but: str) -> None:
-    """Transform, crop, blending, colour, colour space, modifiers, mute, lock, tag; not those in `but`."""
+    """Transform, crop, blending, colour, colour space, modifiers, mute, lock, tag, custom properties; not `but`."""
     _copy_rna(source, target, _NOT_SETTINGS | set(but))
     for modifier in source.modifiers if "modifiers" not in but else ():
         _copy_rna(modifier, target.modifiers.new(modifier.name, modifier.type), {"rna_type", "type"})
+    for name in plain.custom_names(source):
+        target[name] = source[name]
+        try:
+            target.id_properties_ui(name).update_from(source.id_properties_ui(name))
+        except TypeError:
+            pass  # groups and lists have no limits and no description
 
 
 def _copy_rna(source: Any, target: Any, left_out: frozenset[str] | set[str]) -> None:

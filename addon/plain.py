@@ -39,3 +39,28 @@ def _data_block(kind: str, name: str, library: str | None) -> Any:
             if found is not None and found.id_type == kind:
                 return found
     return None
+
+
+def custom_names(strip: Any) -> list[str]:
+    """Names of the custom properties that the user and other add-ons gave the strip; not the registered ones."""
+    known = strip.bl_rna.properties
+    return [name for name in strip.keys() if name not in known and name != "lento" and not name.startswith("lento_")]
+
+
+def custom(strip: Any) -> dict[str, Any]:
+    """The strip's custom properties, but those that point at data-blocks or hold bytes."""
+    values = {name: _value(strip[name]) for name in custom_names(strip)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _value(value: Any) -> Any:
+    """A custom property's value; None where JSON cannot hold it."""
+    if isinstance(value, dict):
+        return {name: _value(one) for name, one in value.items() if _value(one) is not None}
+    if isinstance(value, list):
+        return [_value(one) for one in value]
+    if hasattr(value, "to_dict"):
+        return _value(value.to_dict())
+    if hasattr(value, "to_list"):
+        return value.to_list()
+    return value if isinstance(value, bool | int | float | str) else None

@@ -17,7 +17,7 @@ from .room import free_channel, isolate
 from .selection import SOUND_OF, Request
 
 SETTINGS = ("volume", "pan", "mute")
-"""What a muted range's sound gets back when it is restored, beside its animation."""
+"""What a muted range's sound gets back when it is restored, beside its animation and custom properties."""
 
 
 def add_stretched(
@@ -98,6 +98,7 @@ def take_out(
                 "settings": {name: getattr(part, name) for name in SETTINGS},
                 "start": start,
                 "animation": animation_of(scene, part),
+                "custom": plain.custom(part),
                 "stretched": os.path.basename(new.sound.filepath) if new is not None else "",
             }
         )
@@ -141,6 +142,8 @@ def recreate(
                 copy_animation(scene, old, sound, where)
                 continue
             plain.put(sound, told["settings"])
+            for name, value in told.get("custom", {}).items():
+                sound[name] = value
             later = start - told.get("start", start)
             animate(scene, sound, told.get("animation", ()), partial(add, later))
     except BaseException:

@@ -90,6 +90,7 @@ def test_volume_of_a_muted_sound_comes_back(scene: Any, clips: Path) -> None:
         variable = driver.variables.new()
         variable.name, variable.targets[0].id_type = name, "SCENE"
         variable.targets[0].id, variable.targets[0].data_path = scene, path
+    sound["take"] = {"name": "B", "marks": [1, 2]}
     add_movie(scene, clips / "clip.mp4")
     # the whole strip, so that no part of the sound stays but what is one frame longer than the picture
     name = slow(sound="mute")
@@ -101,6 +102,7 @@ def test_volume_of_a_muted_sound_comes_back(scene: Any, clips: Path) -> None:
     assert keys_of(scene, back, "volume") == [(frame + 1000, value) for frame, value in KEYS]
     (noise,) = curves_of(scene, back)["volume"].modifiers
     assert (noise.type, noise.strength) == ("NOISE", pytest.approx(0.3))
+    assert back["take"].to_dict() == {"name": "B", "marks": [1, 2]}
     driver = scene.animation_data.drivers.find(back.path_from_id() + ".pan").driver
     targets = [(variable.name, variable.targets[0].id, variable.targets[0].data_path) for variable in driver.variables]
     assert targets == [
@@ -235,8 +237,11 @@ def test_what_the_new_strip_does_not_have_is_not_animated(scene: Any, clips: Pat
     strip = add_color(scene, "Sky", 2, 1, 20)
     strip.keyframe_insert("color", frame=5)
     strip.keyframe_insert("blend_alpha", frame=5)
+    strip["mood"] = 0.5
+    strip.keyframe_insert('["mood"]', frame=5)
     select(scene, strip)
     made = scene.sequence_editor.strips[slow(range=(1, 11), factor=2)]
     assert {setting: keys_of(scene, made, setting) for setting in curves_of(scene, made)} == {
         "blend_alpha": [(9, 1.0)],
+        '["mood"]': [(9, 0.5)],
     }
