@@ -46,6 +46,8 @@ class Provenance:
     """The strips that had to move to another channel, as room.ripple tells them."""
     note: str = ""
     """The source strip's own note, where that was generated, too."""
+    proxy: dict[str, Any] | None = None
+    """The settings of the source strip's proxies; None where it used none."""
 
     @property
     def times(self) -> TimeMap:

@@ -18,7 +18,7 @@ from typing import Any
 import bpy
 
 from ..core.messages import InputError
-from . import compat, selection, sounds
+from . import compat, plain, selection, sounds
 from .animation import copy_animation, remove
 from .copying import copy_settings
 from .place import container_of
@@ -130,6 +130,7 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         kept=uuid.uuid4().hex if request.task or request.job.retimed else "",
         time=result["time"],
         note=source.get(PROVENANCE, ""),
+        proxy=_proxy_of(source),
     )
     times = provenance.times
 
@@ -338,6 +339,13 @@ def _is_shown(scene: Any, strips: Any) -> bool:
     return not editor.meta_stack and strips[0].name in editor.strips
 
 
+def _proxy_of(strip: Any) -> dict[str, Any] | None:
+    if not getattr(strip, "use_proxy", False):
+        return None
+    # the file's path and the folder are one in Blender, each set by both
+    return plain.told(strip.proxy, "directory" if strip.proxy.use_proxy_custom_file else "filepath")
+
+
 def _recreate(scene: Any, strips: Any, origin: Provenance, start: int) -> Any:
     """The source strip, its range beginning at frame `start`, on a channel with nothing in its way."""
     first, last = origin.range
@@ -363,6 +371,9 @@ def _recreate(scene: Any, strips: Any, origin: Provenance, start: int) -> Any:
         compat.set_trims(strip, *origin.trim, content_start)
     compat.set_left(strip, start)
     compat.set_right(strip, start + last - first)
+    if origin.proxy is not None:
+        strip.use_proxy = True
+        plain.put(strip.proxy, origin.proxy)
     return strip
 
 
