@@ -131,6 +131,11 @@ def connected(strip: Any) -> list[Any]:
     return list(getattr(strip, "connections", ()))
 
 
+def tells_connections() -> bool:
+    """Whether Blender tells which strips are connected, which it does from 5.2 on."""
+    return "connections" in bpy.types.Strip.bl_rna.properties
+
+
 def editing_scene(context: Any) -> Any:
     """The scene whose timeline the user edits."""
     # from 5.0 on a workspace names it, and may name none
@@ -174,6 +179,25 @@ def new_driver(scene: Any, path: str, index: int) -> Any:
     for modifier in list(curve.modifiers):
         curve.modifiers.remove(modifier)
     return curve
+
+
+@contextmanager
+def edited(scene: Any) -> Iterator[None]:
+    """A context in which the sequencer's operators that need no area work on this scene.
+
+    Opening a sequencer for them, as `in_sequencer` does where there is none, would show, and can crash without windows.
+    """
+    workspace = (bpy.context.window or bpy.context.window_manager.windows[0]).workspace
+    before = getattr(workspace, "sequencer_scene", None)
+    if hasattr(workspace, "sequencer_scene"):
+        workspace.sequencer_scene = scene
+    try:
+        # not with a window: Blender would go by that window's scene
+        with bpy.context.temp_override(scene=scene):
+            yield
+    finally:
+        if hasattr(workspace, "sequencer_scene"):
+            workspace.sequencer_scene = before
 
 
 @contextmanager

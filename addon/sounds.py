@@ -10,7 +10,7 @@ from itertools import zip_longest
 from operator import add
 from typing import Any
 
-from . import compat, plain, selection
+from . import compat, connections, plain, selection
 from .animation import animate, animation_of, copy_animation, remove
 from .copying import copy_settings
 from .room import free_channel, isolate
@@ -74,7 +74,7 @@ def take_out(
 ) -> list[dict[str, Any]]:
     """Cut the range out of the sounds that the job took along, and the others after it; what was taken out.
 
-    The `stretched` strips take the place of the first of them.
+    The `stretched` strips, which take the place of the first of them, get their connections.
 
     A locked sound strip stays as it is, and so does one on a locked channel, which calls itself locked, too. So does
     every one with Smooth, unless the user asks for something else: it plays as long as the movie does, and so does the
@@ -87,6 +87,8 @@ def take_out(
     others = [sound for sound in selection.companion_sounds(strips, source) if sound.name not in mine]
     for sound, new in zip_longest(mine.values(), stretched):
         part = isolate(sound, start, end)
+        if new is not None:
+            connections.inherit(part, new)
         taken.append(
             {
                 "name": part.name,
@@ -99,6 +101,7 @@ def take_out(
                 "start": start,
                 "animation": animation_of(scene, part),
                 "custom": plain.custom(part),
+                "connected": connections.together(source, part),
                 "stretched": os.path.basename(new.sound.filepath) if new is not None else "",
             }
         )

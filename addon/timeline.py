@@ -18,7 +18,7 @@ from typing import Any
 import bpy
 
 from ..core.messages import InputError
-from . import compat, plain, selection, sounds
+from . import compat, connections, plain, selection, sounds
 from .animation import copy_animation, remove
 from .copying import copy_settings
 from .place import container_of
@@ -164,6 +164,8 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
             remove(scene, strips, strip)
         raise
     if request.placement.placement == "ripple":
+        connections.mark(strips, source)
+        connections.inherit(source, generated)
         taken = sounds.take_out(scene, strips, request, source, start, end, stretched)
         provenance = replace(provenance, sounds=tuple(taken))
         range_strip = isolate(source, start, end)
@@ -172,6 +174,7 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         if provenance.kept:
             range_strip.channel = aside
             range_strip.mute, range_strip[KEPT] = True, provenance.kept
+            connections.leave(range_strip)
         else:
             remove(scene, strips, range_strip)
         pushed = ripple(scene, strips, end, added, generated, *stretched)
@@ -182,6 +185,7 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
             marker.frame = round(when(marker.frame))
         if provenance.kept:
             settle(scene, strips, range_strip, channel + 1)
+        connections.join(scene, strips, start, start + length)
     generated[PROVENANCE] = json.dumps(asdict(provenance))
     unstamp(scene, request.strip_id)
     _select_only(scene, generated)
@@ -238,6 +242,13 @@ def restore(scene: Any, generated: Any) -> Any:
         for strip in made:
             remove(scene, strips, strip)
         raise
+    connections.mark(strips, generated)
+    connections.inherit(generated, original)
+    for told, old, sound in zip(origin.sounds, stretched, returned, strict=True):
+        if told.get("connected"):
+            connections.attach(original, sound)
+        elif old is not None:
+            connections.inherit(old, sound)
     for strip in (generated, *stretched):
         if strip is not None:
             remove(scene, strips, strip)
@@ -256,6 +267,7 @@ def restore(scene: Any, generated: Any) -> Any:
     if origin.kept:
         original.mute = muted
         del original[KEPT]
+    connections.join(scene, strips)
     _select_only(scene, original)
     return original
 
