@@ -8,8 +8,8 @@ those of the weight of frame 0.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -148,11 +148,13 @@ class Motion:
 
     flow: Tensor
     mask: Tensor
-    flows: list[Tensor] = field(default_factory=list)
-    masks: list[Tensor] = field(default_factory=list)
+    flows: list[Tensor]
+    masks: list[Tensor]
 
 
 Sides = tuple[Tensor, Tensor]
+Step = tuple[Tensor, Tensor]
+"""Flow and mask, with features behind it where there are some: a block's own, or all so far."""
 
 
 class IFNet(nn.Module):
@@ -203,42 +205,41 @@ class IFNet(nn.Module):
             return self._middle(frames, scale)
         sides = _sides(frames, features)
         scales = [value / scale for value in self.layout.scales]
-        motion = self._first(sides, t, scales[0], ensemble)
+        so_far = self._step(0, sides, t, None, scales[0])
+        if ensemble:
+            so_far = self._averaged(so_far, 0, sides, t, None, scales[0])
+        after = [so_far]
         for number in range(1, len(scales)):
-            flow, mask, step = self._refine(number, sides, t, motion, scales[number], ensemble)
-            if number == 1 and self.layout.kind == "4.0" and _is_big(step):
+            warped = _warped(sides, so_far[0])
+            step = self._step(number, warped, t, so_far, scales[number])
+            if number == 1 and self.layout.kind == "4.0" and _is_big(step[0]):
+                # one way even with the ensemble, as in the authors' code: averaging goes on behind this step
                 scales = [2 * value for value in scales]
-                motion = self._first(sides, t, scales[0], ensemble)
-                flow, mask, _ = self._refine(number, sides, t, motion, scales[number], ensemble)
-            motion.flow, motion.mask = flow, mask
-            motion.flows.append(flow)
-            motion.masks.append(mask[:, :1])
-        motion.mask = motion.mask[:, :1]
-        return motion
+                so_far = self._step(0, sides, t, None, scales[0])
+                after = [so_far]
+                warped = _warped(sides, so_far[0])
+                step = self._step(number, warped, t, so_far, scales[number])
+            if ensemble:
+                step = self._averaged(step, number, warped, t, so_far, scales[number])
+            so_far = (so_far[0] + step[0], step[1] if self.layout.encoder else so_far[1] + step[1])
+            after.append(so_far)
+        return _motion(after)
 
-    def _first(self, sides: Sides, t: Tensor, scale: float, ensemble: bool) -> Motion:
-        flow, mask = self._block(0, _shrunk(sides, t, None, scale, self.dtype), None, scale)
-        if ensemble:
-            inputs = _shrunk(sides[::-1], 1 - t, None, scale, self.dtype)
-            other_flow, other_mask = self._block(0, inputs, None, scale)
-            flow, mask = (flow + _exchanged(other_flow)) / 2, (mask - other_mask) / 2
-        return Motion(flow, mask, [flow], [mask[:, :1]])
+    def _step(self, number: int, sides: Sides, t: Tensor | None, so_far: Step | None, scale: float) -> Step:
+        """What block `number` makes of both sides, warped by the flow so far."""
+        flow, mask = (None, None) if so_far is None else so_far
+        return self._block(number, _shrunk(sides, t, mask, scale, self.dtype), flow, scale)
 
-    def _refine(
-        self, number: int, sides: Sides, t: Tensor, motion: Motion, scale: float, ensemble: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Flow and mask (with features behind it) after block `number`, and its step."""
-        flow, mask = motion.flow, motion.mask
-        first, second = (warp(side, part) for side, part in zip(sides, _halves(flow), strict=True))
-        step, new = self._block(number, _shrunk((first, second), t, mask, scale, self.dtype), flow, scale)
-        if ensemble:
-            inputs = _shrunk((second, first), 1 - t, -mask, scale, self.dtype)
-            other_step, other_new = self._block(number, inputs, _exchanged(flow), scale)
-            step, new = (step + _exchanged(other_step)) / 2, (new - other_new) / 2
-        return flow + step, new if self.layout.encoder else mask + new, step
+    def _averaged(
+        self, step: Step, number: int, sides: Sides, t: Tensor | None, so_far: Step | None, scale: float
+    ) -> Step:
+        """A step, averaged with the one that the same block makes of the sides exchanged."""
+        back = None if so_far is None else _turned(so_far)
+        flow, mask = _turned(self._step(number, sides[::-1], None if t is None else 1 - t, back, scale))
+        return (step[0] + flow) / 2, (step[1] + mask) / 2
 
-    def _block(self, number: int, x: Tensor, flow: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
-        """A block's step of the flow, and its mask, both at full size."""
+    def _block(self, number: int, x: Tensor, flow: Tensor | None, scale: float) -> Step:
+        """A block's step, at full size."""
         block = self._modules[f"block{number}"]
         assert isinstance(block, _Block)
         x = block.with_flow(x, flow, scale)
@@ -255,24 +256,20 @@ class IFNet(nn.Module):
         """3.6: every block runs in both directions; both start from nothing."""
         whole = (frames[0].shape[0], 5, *frames[0].shape[-2:])
         flow, mask = frames[0].new_zeros(whole, dtype=torch.float32).split([4, 1], dim=1)
-        motion = Motion(flow, mask)
+        after = []
         for number, value in enumerate(self.layout.scales):
-            first, second = (warp(frame, part) for frame, part in zip(frames, _halves(flow), strict=True))
-            size = value / scale
-            step, new = self._block(number, _shrunk((first, second), None, mask, size, self.dtype), flow, size)
-            swapped = _shrunk((second, first), None, -mask, size, self.dtype)
-            other_step, other_new = self._block(number, swapped, _exchanged(flow), size)
-            flow, mask = flow + (step + _exchanged(other_step)) / 2, mask + (new - other_new) / 2
-            motion.flows.append(flow)
-            motion.masks.append(mask)
-        motion.flow, motion.mask = flow, mask
-        return motion
+            warped, size = _warped(frames, flow), value / scale
+            there = self._step(number, warped, None, (flow, mask), size)
+            step, new = self._averaged(there, number, warped, None, (flow, mask), size)
+            flow, mask = flow + step, mask + new
+            after.append((flow, mask))
+        return _motion(after)
 
 
 def blended(images: tuple[Tensor, Tensor], motion: Motion) -> Tensor:
     """The frame that motion makes of two images (B, C, H, W); any channels, not only those that it was found in."""
     weight = torch.sigmoid(motion.mask)
-    first, second = (warp(image, part) for image, part in zip(images, _halves(motion.flow), strict=True))
+    first, second = _warped(images, motion.flow)
     return first * weight + second * (1 - weight)
 
 
@@ -282,6 +279,22 @@ def _halves(flow: Tensor) -> tuple[Tensor, Tensor]:
 
 def _exchanged(flow: Tensor) -> Tensor:
     return torch.cat([flow[:, 2:4], flow[:, :2]], dim=1)
+
+
+def _turned(step: Step) -> Step:
+    """The same, seen from the other side."""
+    return _exchanged(step[0]), -step[1]
+
+
+def _warped(sides: Sides, flow: Tensor) -> Sides:
+    first, second = (warp(side, part) for side, part in zip(sides, _halves(flow), strict=True))
+    return first, second
+
+
+def _motion(after: Sequence[Step]) -> Motion:
+    """Of what there was after every block."""
+    flows, masks = [flow for flow, _ in after], [mask[:, :1] for _, mask in after]
+    return Motion(flows[-1], masks[-1], flows, masks)
 
 
 def _sides(frames: tuple[Tensor, Tensor], features: tuple[Tensor | None, Tensor | None]) -> Sides:

@@ -403,16 +403,39 @@ def test_pieces_only_where_they_help(
     assert told in "".join(said)
 
 
-def test_both_steps_of_4_0_start_again_where_motion_is_big() -> None:
+@pytest.mark.parametrize(
+    ("ensemble", "back", "order"),
+    [
+        (False, 40.0, "0/8 1/4 0/16 1/8 2/4 3/2"),
+        (False, 8.0, "0/8 1/4 2/2 3/1"),
+        # what both directions make of it is small on the average
+        (True, -40.0, "0/8 0/8< 1/4 0/16 1/8 1/8< 2/4 2/4< 3/2 3/2<"),
+        (True, 8.0, "0/8 0/8< 1/4 1/4< 2/2 2/2< 3/1 3/1<"),
+    ],
+)
+def test_4_0_starts_again_one_way_where_both_flows_of_a_step_are_big(
+    ensemble: bool, back: float, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Order: block/scale, with < where the sides are exchanged."""
     torch.manual_seed(0)
     net = rife.IFNet(LAYOUTS["4.0"]).eval()
     pair = tuple(torch.from_numpy(np.ascontiguousarray(one.transpose(2, 0, 1)))[None] for one in pictures(128, 64))
+    with torch.no_grad():
+        net.block1.lastconv.weight.zero_()  # type: ignore[union-attr, operator]
+        net.block1.lastconv.bias[:4] = torch.tensor([5.0, 0.0, back / 8, 0.0])  # type: ignore[union-attr, index]
+    ran: list[str] = []
+    real = net._block
+
+    def spied(number: int, x: torch.Tensor, flow: torch.Tensor | None, scale: float) -> rife.Step:
+        ran.append(f"{number}/{scale:g}{'<' if x[0, 6].max() > 0.5 else ''}")
+        return real(number, x, flow, scale)
+
+    monkeypatch.setattr(net, "_block", spied)
     with torch.inference_mode():
-        calm = net(pair, (None, None), torch.full((1, 1, 1, 1), 0.5))
-        net.block1.lastconv.bias[:4] = 40.0  # type: ignore[union-attr, index]
-        wild = net(pair, (None, None), torch.full((1, 1, 1, 1), 0.5))
-    assert calm.flow.shape == wild.flow.shape == (1, 4, 64, 128)
-    assert len(wild.flows) == 4
+        motion = net(pair, (None, None), torch.full((1, 1, 1, 1), 0.25), 1.0, ensemble)
+    assert " ".join(ran) == order
+    assert motion.flow.shape == (1, 4, 64, 128)
+    assert len(motion.flows) == len(motion.masks) == 4
 
 
 def test_warps_of_whole_pixels_move_pixels() -> None:
