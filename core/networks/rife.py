@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -20,6 +20,7 @@ from .sampling import resized, warp
 from .tiling import in_pieces
 
 Kind = Literal["3.6", "4.0", "4.6"]
+EncoderNames = Literal["", "pair", "sequence", "cnn"]
 LARGE_SCALE = 2
 """Scale up to which a block needs much memory; the others work on less than a tenth of the picture."""
 RADIUS, BLOCK_STRIDE = 64, 4
@@ -37,7 +38,8 @@ class Layout:
     widths: tuple[int, ...]
     encoder: tuple[int, ...] = ()
     """Channels within and at the end of the feature encoder; empty without one."""
-    encoder_names: Literal["", "pair", "sequence", "cnn"] = ""
+    encoder_names: EncoderNames = field(default="", compare=False)
+    """How its layers are named; versions that differ in nothing else are one family."""
     features: int = 0
     """Feature channels that go from block to block."""
 
@@ -71,7 +73,7 @@ class Layout:
     @property
     def family(self) -> str:
         """The versions that share this network."""
-        return FAMILIES.get((self.widths, self.encoder, self.features, self.kind), UNKNOWN)
+        return FAMILIES.get(self, UNKNOWN)
 
     def channels(self, block: int) -> int:
         """Input channels of a block, its flow included."""
@@ -81,21 +83,22 @@ class Layout:
         return 7 + encoded if block == 0 else 12 + encoded + self.features
 
 
-FAMILIES: dict[tuple[tuple[int, ...], tuple[int, ...], int, str], str] = {
-    ((90, 90, 90), (), 0, "3.6"): "3.6 to 3.8",
-    ((192, 128, 96, 64), (), 0, "4.0"): "4.0, 4.1",
-    ((192, 128, 96, 64), (), 0, "4.6"): "4.6",
-    ((192, 128, 96, 64), (16, 4), 0, "4.6"): "4.7 to 4.9",
-    ((128, 96, 64, 48), (16, 4), 0, "4.6"): "4.15 lite to 4.17 lite",
-    ((192, 128, 96, 64), (32, 8), 0, "4.6"): "4.10 to 4.19, 4.24",
-    ((384, 192, 96, 48), (32, 8), 0, "4.6"): "4.20",
-    ((256, 192, 96, 48), (32, 8), 8, "4.6"): "4.21 to 4.23",
-    ((192, 128, 64, 32), (16, 4), 8, "4.6"): "4.22 lite",
-    ((192, 128, 96, 64, 32), (16, 4), 8, "4.6"): "4.25, 4.26",
-    ((192, 128, 96, 64, 24), (16, 4), 8, "4.6"): "4.25 lite",
-    ((384, 256, 192, 128, 64), (16, 4), 8, "4.6"): "4.25 heavy",
-    ((192, 128, 96, 64, 32), (16, 16), 8, "4.6"): "4.26 heavy",
+FAMILIES = {
+    Layout("3.6", (90, 90, 90)): "3.6 to 3.8",
+    Layout("4.0", (192, 128, 96, 64)): "4.0, 4.1",
+    Layout("4.6", (192, 128, 96, 64)): "4.6",
+    Layout("4.6", (192, 128, 96, 64), (16, 4)): "4.7 to 4.9",
+    Layout("4.6", (128, 96, 64, 48), (16, 4)): "4.15 lite to 4.17 lite",
+    Layout("4.6", (192, 128, 96, 64), (32, 8)): "4.10 to 4.19, 4.24",
+    Layout("4.6", (384, 192, 96, 48), (32, 8)): "4.20",
+    Layout("4.6", (256, 192, 96, 48), (32, 8), features=8): "4.21 to 4.23",
+    Layout("4.6", (192, 128, 64, 32), (16, 4), features=8): "4.22 lite",
+    Layout("4.6", (192, 128, 96, 64, 32), (16, 4), features=8): "4.25, 4.26",
+    Layout("4.6", (192, 128, 96, 64, 24), (16, 4), features=8): "4.25 lite",
+    Layout("4.6", (384, 256, 192, 128, 64), (16, 4), features=8): "4.25 heavy",
+    Layout("4.6", (192, 128, 96, 64, 32), (16, 16), features=8): "4.26 heavy",
 }
+"""A network -> the versions that have it."""
 UNKNOWN = "of an unknown version 4.x"
 VERSIONS = "3.6 to 3.8, 4.0, 4.1 and 4.6 to 4.26, with the lite and heavy ones from 4.15 on"
 TRAINING_ONLY = ("block_tea.", "teacher.", "caltime.", "contextnet.", "unet.")
@@ -110,9 +113,10 @@ def layout_of(shapes: Mapping[str, tuple[int, ...]]) -> Layout | None:
     found = _as_found(shapes)
     if found is None or found.family != UNKNOWN:
         return found
-    for widths, *rest in FAMILIES:
-        if widths[: len(found.widths)] == found.widths and rest == [found.encoder, found.features, found.kind]:
-            return replace(found, widths=widths)
+    for known in FAMILIES:
+        whole = replace(found, widths=known.widths)
+        if whole == known and known.widths[: len(found.widths)] == found.widths:
+            return whole
     return found
 
 
@@ -128,18 +132,23 @@ def _as_found(shapes: Mapping[str, tuple[int, ...]]) -> Layout | None:
             return Layout("4.0", widths)
         features = shapes["block0.lastconv.0.weight"][1] // 4 - 5
         features = features if features > 1 else 0
-        if "encode.cnn0.weight" in shapes:
-            encoder = (shapes["encode.cnn0.weight"][0], shapes["encode.cnn3.weight"][1])
-            return Layout("4.6", widths, encoder, "cnn", features)
-        if "encode.6.weight" in shapes:
-            return Layout(
-                "4.6", widths, (shapes["encode.0.weight"][0], shapes["encode.6.weight"][1]), "sequence", features
-            )
-        if "encode.1.weight" in shapes:
-            return Layout("4.6", widths, (shapes["encode.0.weight"][0], shapes["encode.1.weight"][1]), "pair", features)
-        return Layout("4.6", widths, features=features)
+        names, encoder = _encoder_of(shapes)
+        return Layout("4.6", widths, encoder, names, features)
     except (KeyError, IndexError):
         return None
+
+
+def _encoder_of(shapes: Mapping[str, tuple[int, ...]]) -> tuple[EncoderNames, tuple[int, ...]]:
+    names: EncoderNames
+    if "encode.cnn0.weight" in shapes:
+        names, first, last = "cnn", "cnn0", "cnn3"
+    elif "encode.6.weight" in shapes:
+        names, first, last = "sequence", "0", "6"
+    elif "encode.1.weight" in shapes:
+        names, first, last = "pair", "0", "1"
+    else:
+        return "", ()
+    return names, (shapes[f"encode.{first}.weight"][0], shapes[f"encode.{last}.weight"][1])
 
 
 @dataclass
