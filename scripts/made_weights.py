@@ -20,8 +20,9 @@ from scripts.clips import draw
 from scripts.golden import value
 
 LAYOUTS = {
-    "3.6": rife.Layout("3.6", (90, 90, 90)),
-    "4.0": rife.Layout("4.0", (192, 128, 96, 64)),
+    "3.6": rife.Layout("3.6", (90, 90, 90), prelu=True),
+    "4.0": rife.Layout("4.0", (192, 128, 96, 64), prelu=True),
+    "4.3": rife.Layout("4.0", (192, 128, 96, 64)),
     "4.6": rife.Layout("4.6", (192, 128, 96, 64)),
     "4.7": rife.Layout("4.6", (192, 128, 96, 64), (16, 4), "pair"),
     "4.12": rife.Layout("4.6", (192, 128, 96, 64), (32, 8), "sequence"),

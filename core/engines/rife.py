@@ -114,8 +114,8 @@ class Rife(NetworkEngine):
 
     @property
     def can_batch(self) -> bool:
-        """Not 3.6, which knows the middle alone; not 4.0, which looks at all of the motion and may then begin anew."""
-        return self.module.layout.kind == "4.6"
+        """Not one that knows the middle alone, nor one that looks at all of the motion and may then begin anew."""
+        return self.module.layout.any_time and not self.module.layout.restarts
 
     def at_all(self, state: _Pair, times: Sequence[float]) -> list[Pixels]:
         """The frames at several timesteps, by a network that takes any."""

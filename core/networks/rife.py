@@ -26,7 +26,7 @@ LARGE_SCALE = 2
 RADIUS, BLOCK_STRIDE = 64, 4
 """How far a block looks in pixels of its input, and what its strides come to."""
 BIG_FLOW = 32.0
-"""Flow beyond which 4.0 starts again at coarser scales."""
+"""Flow beyond which a network that restarts does so."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Layout:
     """What tells the versions apart; all of it is read from a checkpoint's names and shapes."""
 
     kind: Kind
-    """How a block is built: PReLU and two heads, PReLU and one head, leaky ReLU and residual units."""
+    """How a block is built: two heads, one head, one head behind residual units; named by the first that was."""
     widths: tuple[int, ...]
     encoder: tuple[int, ...] = ()
     """Channels within and at the end of the feature encoder; empty without one."""
@@ -42,6 +42,8 @@ class Layout:
     """How its layers are named; versions that differ in nothing else are one family."""
     features: int = 0
     """Feature channels that go from block to block."""
+    prelu: bool = False
+    """Whether slopes below zero are learned, one per channel; else all are 0.2."""
 
     @property
     def scales(self) -> tuple[int, ...]:
@@ -57,8 +59,13 @@ class Layout:
 
     @property
     def safe_multiple(self) -> int:
-        """The same for any motion: 4.0 may double its scales."""
-        return 2 * self.multiple if self.kind == "4.0" else self.multiple
+        """The same for any motion."""
+        return 2 * self.multiple if self.restarts else self.multiple
+
+    @property
+    def restarts(self) -> bool:
+        """Whether it starts again at doubled scales where the motion is big."""
+        return self.kind == "4.0" and self.prelu
 
     @property
     def any_time(self) -> bool:
@@ -84,8 +91,9 @@ class Layout:
 
 
 FAMILIES = {
-    Layout("3.6", (90, 90, 90)): "3.6 to 3.8",
-    Layout("4.0", (192, 128, 96, 64)): "4.0, 4.1",
+    Layout("3.6", (90, 90, 90), prelu=True): "3.6 to 3.8",
+    Layout("4.0", (192, 128, 96, 64), prelu=True): "4.0, 4.1",
+    Layout("4.0", (192, 128, 96, 64)): "4.2 to 4.4",
     Layout("4.6", (192, 128, 96, 64)): "4.6",
     Layout("4.6", (192, 128, 96, 64), (16, 4)): "4.7 to 4.9",
     Layout("4.6", (128, 96, 64, 48), (16, 4)): "4.15 lite to 4.17 lite",
@@ -100,7 +108,7 @@ FAMILIES = {
 }
 """A network -> the versions that have it."""
 UNKNOWN = "of an unknown version 4.x"
-VERSIONS = "3.6 to 3.8, 4.0, 4.1 and 4.6 to 4.26, with the lite and heavy ones from 4.15 on"
+VERSIONS = "3.6 to 3.8, 4.0 to 4.4 and 4.6 to 4.26, with the lite and heavy ones from 4.15 on"
 TRAINING_ONLY = ("block_tea.", "teacher.", "caltime.", "contextnet.", "unet.")
 """Beginnings of names that official files may hold and inference does not use."""
 
@@ -127,9 +135,9 @@ def _as_found(shapes: Mapping[str, tuple[int, ...]]) -> Layout | None:
     try:
         widths = tuple(shapes[f"block{number}.conv0.1.0.weight"][0] for number in numbers)
         if "block0.conv1.2.weight" in shapes:
-            return Layout("3.6", widths)
+            return Layout("3.6", widths, prelu=True)
         if "block0.lastconv.weight" in shapes:
-            return Layout("4.0", widths)
+            return Layout("4.0", widths, prelu="block0.conv0.0.1.weight" in shapes)
         features = shapes["block0.lastconv.0.weight"][1] // 4 - 5
         features = features if features > 1 else 0
         names, encoder = _encoder_of(shapes)
@@ -221,7 +229,7 @@ class IFNet(nn.Module):
         for number in range(1, len(scales)):
             warped = _warped(sides, so_far[0])
             step = self._step(number, warped, t, so_far, scales[number])
-            if number == 1 and self.layout.kind == "4.0" and _is_big(step[0]):
+            if number == 1 and self.layout.restarts and _is_big(step[0]):
                 # one way even with the ensemble, as in the authors' code: averaging goes on behind this step
                 scales = [2 * value for value in scales]
                 so_far = self._step(0, sides, t, None, scales[0])
@@ -401,13 +409,16 @@ class _Block36(_Block):
 
 
 class _Block40(_Block):
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__(channels, width, prelu=True)
-        self.convblock = nn.Sequential(*(_conv(width, width, 1, True) for _ in range(8)))
+    def __init__(self, channels: int, width: int, prelu: bool) -> None:
+        super().__init__(channels, width, prelu)
+        self.convblock = nn.Sequential(*(_conv(width, width, 1, prelu) for _ in range(8)))
         self.lastconv = nn.ConvTranspose2d(width, 5, 4, 2, 1)
+        self._residual = prelu
+        """What enters the convolutions is added to what leaves them, in the versions that have PReLU."""
 
     def head(self, x: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-        out = resized(self.lastconv(self.convblock(x) + x).float(), 2 * scale)
+        made = self.convblock(x) + x if self._residual else self.convblock(x)
+        out = resized(self.lastconv(made).float(), 2 * scale)
         return out[:, :4] * (2 * scale), out[:, 4:5]
 
 
@@ -428,7 +439,9 @@ class _Block46(_Block):
 def _block(layout: Layout, channels: int, width: int) -> _Block:
     if layout.kind == "3.6":
         return _Block36(channels, width)
-    return _Block40(channels, width) if layout.kind == "4.0" else _Block46(channels, width, layout.features)
+    if layout.kind == "4.0":
+        return _Block40(channels, width, layout.prelu)
+    return _Block46(channels, width, layout.features)
 
 
 def _conv(channels: int, width: int, stride: int, prelu: bool) -> nn.Sequential:

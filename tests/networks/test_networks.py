@@ -106,7 +106,7 @@ def test_out_of_memory_is_met_in_steps(files: Path, monkeypatch: pytest.MonkeyPa
         engine.synthesize(engine.prepare(*frames), 0.5)
 
 
-@pytest.mark.parametrize("name", ["4.6", "4.25", "superslomo"])
+@pytest.mark.parametrize("name", ["4.3", "4.6", "4.25", "superslomo"])
 def test_timesteps_made_together_are_those_made_alone(name: str, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = [Frame(index, picture) for index, picture in enumerate(pictures())]
     times = [0.2, 0.4, 0.6, 0.8, 0.9]
@@ -278,7 +278,7 @@ def test_what_is_opaque_stays_so(files: Path, name: str) -> None:
     assert np.abs(made[..., 3] - 1).max() < 1e-5
 
 
-@pytest.mark.parametrize("name", ["4.6", "4.18"])
+@pytest.mark.parametrize("name", ["4.3", "4.6", "4.18"])
 def test_ensemble_does_not_care_about_direction(files: Path, name: str) -> None:
     engine = create("rife", Settings(str(files / f"{name}.pkl"), "cpu", "fp32", "1", ensemble=True))
     first, second = (Frame(index, picture) for index, picture in enumerate(pictures()))
