@@ -40,8 +40,8 @@ class Layout:
     """Channels within and at the end of the feature encoder; empty without one."""
     encoder_names: EncoderNames = field(default="", compare=False)
     """How its layers are named; versions that differ in nothing else are one family."""
-    features: int = 0
-    """Feature channels that go from block to block."""
+    outputs: int = 6
+    """Channels of the head that pixels are shuffled from: flow, mask, features; a sixth alone is of no use."""
     prelu: bool = False
     """Whether slopes below zero are learned, one per channel; else all are 0.2."""
 
@@ -51,6 +51,11 @@ class Layout:
         if len(self.widths) == 5:
             return (32, 16, 8, 4, 1) if self.widths[-1] == 24 else (16, 8, 4, 2, 1)
         return (8, 4, 2, 1) if len(self.widths) == 4 else (4, 2, 1)
+
+    @property
+    def features(self) -> int:
+        """Feature channels that go from block to block."""
+        return self.outputs - 5 if self.outputs > 6 else 0
 
     @property
     def multiple(self) -> int:
@@ -94,21 +99,22 @@ FAMILIES = {
     Layout("3.6", (90, 90, 90), prelu=True): "3.6 to 3.8",
     Layout("4.0", (192, 128, 96, 64), prelu=True): "4.0, 4.1",
     Layout("4.0", (192, 128, 96, 64)): "4.2 to 4.4",
+    Layout("4.6", (192, 128, 96, 64), outputs=5): "4.5",
     Layout("4.6", (192, 128, 96, 64)): "4.6",
     Layout("4.6", (192, 128, 96, 64), (16, 4)): "4.7 to 4.9",
     Layout("4.6", (128, 96, 64, 48), (16, 4)): "4.15 lite to 4.17 lite",
     Layout("4.6", (192, 128, 96, 64), (32, 8)): "4.10 to 4.19, 4.24",
     Layout("4.6", (384, 192, 96, 48), (32, 8)): "4.20",
-    Layout("4.6", (256, 192, 96, 48), (32, 8), features=8): "4.21 to 4.23",
-    Layout("4.6", (192, 128, 64, 32), (16, 4), features=8): "4.22 lite",
-    Layout("4.6", (192, 128, 96, 64, 32), (16, 4), features=8): "4.25, 4.26",
-    Layout("4.6", (192, 128, 96, 64, 24), (16, 4), features=8): "4.25 lite",
-    Layout("4.6", (384, 256, 192, 128, 64), (16, 4), features=8): "4.25 heavy",
-    Layout("4.6", (192, 128, 96, 64, 32), (16, 16), features=8): "4.26 heavy",
+    Layout("4.6", (256, 192, 96, 48), (32, 8), outputs=13): "4.21 to 4.23",
+    Layout("4.6", (192, 128, 64, 32), (16, 4), outputs=13): "4.22 lite",
+    Layout("4.6", (192, 128, 96, 64, 32), (16, 4), outputs=13): "4.25, 4.26",
+    Layout("4.6", (192, 128, 96, 64, 24), (16, 4), outputs=13): "4.25 lite",
+    Layout("4.6", (384, 256, 192, 128, 64), (16, 4), outputs=13): "4.25 heavy",
+    Layout("4.6", (192, 128, 96, 64, 32), (16, 16), outputs=13): "4.26 heavy",
 }
 """A network -> the versions that have it."""
 UNKNOWN = "of an unknown version 4.x"
-VERSIONS = "3.6 to 3.8, 4.0 to 4.4 and 4.6 to 4.26, with the lite and heavy ones from 4.15 on"
+VERSIONS = "3.6 to 3.8 and 4.0 to 4.26, with the lite and heavy ones from 4.15 on"
 TRAINING_ONLY = ("block_tea.", "teacher.", "caltime.", "contextnet.", "unet.")
 """Beginnings of names that official files may hold and inference does not use."""
 
@@ -138,10 +144,8 @@ def _as_found(shapes: Mapping[str, tuple[int, ...]]) -> Layout | None:
             return Layout("3.6", widths, prelu=True)
         if "block0.lastconv.weight" in shapes:
             return Layout("4.0", widths, prelu="block0.conv0.0.1.weight" in shapes)
-        features = shapes["block0.lastconv.0.weight"][1] // 4 - 5
-        features = features if features > 1 else 0
         names, encoder = _encoder_of(shapes)
-        return Layout("4.6", widths, encoder, names, features)
+        return Layout("4.6", widths, encoder, names, max(5, shapes["block0.lastconv.0.weight"][1] // 4))
     except (KeyError, IndexError):
         return None
 
@@ -423,13 +427,11 @@ class _Block40(_Block):
 
 
 class _Block46(_Block):
-    def __init__(self, channels: int, width: int, features: int) -> None:
+    def __init__(self, channels: int, width: int, layout: Layout) -> None:
         super().__init__(channels, width, prelu=False)
         self.convblock = nn.Sequential(*(_Residual(width) for _ in range(8)))
-        self.lastconv = nn.Sequential(
-            nn.ConvTranspose2d(width, 4 * (features + 5 if features else 6), 4, 2, 1), nn.PixelShuffle(2)
-        )
-        self._features = features
+        self.lastconv = nn.Sequential(nn.ConvTranspose2d(width, 4 * layout.outputs, 4, 2, 1), nn.PixelShuffle(2))
+        self._features = layout.features
 
     def head(self, x: Tensor, scale: float) -> tuple[Tensor, Tensor]:
         out = resized(self.lastconv(self.convblock(x)).float(), scale)
@@ -441,7 +443,7 @@ def _block(layout: Layout, channels: int, width: int) -> _Block:
         return _Block36(channels, width)
     if layout.kind == "4.0":
         return _Block40(channels, width, layout.prelu)
-    return _Block46(channels, width, layout.features)
+    return _Block46(channels, width, layout)
 
 
 def _conv(channels: int, width: int, stride: int, prelu: bool) -> nn.Sequential:

@@ -153,7 +153,7 @@ def test_numbers_that_are_none_and_other_forms(rife: Path, tmp_path: Path) -> No
 def test_last_block_that_is_missing_is_named(version: str, last: int, tmp_path: Path) -> None:
     state = {name: one for name, one in checkpoint_of(version).items() if f"block{last}." not in name}
     text = refused(saved(state, tmp_path / "cut.pkl"), f"seems to be RIFE {version}.*missing.*block{last}.conv0")
-    assert "or another version: 3.6 to 3.8, 4.0" in text
+    assert "or another version: 3.6 to 3.8 and 4.0 to 4.26" in text
 
 
 def test_unknown_version_is_told(tmp_path: Path) -> None:
