@@ -42,6 +42,8 @@ class Layout:
     """How its layers are named; versions that differ in nothing else are one family."""
     outputs: int = 6
     """Channels of the head that pixels are shuffled from: flow, mask, features; a sixth alone is of no use."""
+    groups: int = 1
+    """Parts that the channels of residual units are convolved in, each by itself."""
     prelu: bool = False
     """Whether slopes below zero are learned, one per channel; else all are 0.2."""
 
@@ -104,6 +106,7 @@ FAMILIES = {
     Layout("4.6", (192, 128, 96, 64), (16, 4)): "4.7 to 4.9",
     Layout("4.6", (128, 96, 64, 48), (16, 4)): "4.15 lite to 4.17 lite",
     Layout("4.6", (192, 128, 96, 64), (32, 8)): "4.10 to 4.19, 4.24",
+    Layout("4.6", (192, 128, 96, 64), (32, 8), groups=2): "4.14 lite",
     Layout("4.6", (384, 192, 96, 48), (32, 8)): "4.20",
     Layout("4.6", (256, 192, 96, 48), (32, 8), outputs=13): "4.21 to 4.23",
     Layout("4.6", (192, 128, 64, 32), (16, 4), outputs=13): "4.22 lite",
@@ -114,7 +117,7 @@ FAMILIES = {
 }
 """A network -> the versions that have it."""
 UNKNOWN = "of an unknown version 4.x"
-VERSIONS = "3.6 to 3.8 and 4.0 to 4.26, with the lite and heavy ones from 4.15 on"
+VERSIONS = "3.6 to 3.8 and 4.0 to 4.26, with the lite and heavy ones from 4.14 on"
 TRAINING_ONLY = ("block_tea.", "teacher.", "caltime.", "contextnet.", "unet.")
 """Beginnings of names that official files may hold and inference does not use."""
 
@@ -145,7 +148,8 @@ def _as_found(shapes: Mapping[str, tuple[int, ...]]) -> Layout | None:
         if "block0.lastconv.weight" in shapes:
             return Layout("4.0", widths, prelu="block0.conv0.0.1.weight" in shapes)
         names, encoder = _encoder_of(shapes)
-        return Layout("4.6", widths, encoder, names, max(5, shapes["block0.lastconv.0.weight"][1] // 4))
+        outputs = max(5, shapes["block0.lastconv.0.weight"][1] // 4)
+        return Layout("4.6", widths, encoder, names, outputs, _groups_of(shapes, widths))
     except (KeyError, IndexError):
         return None
 
@@ -161,6 +165,13 @@ def _encoder_of(shapes: Mapping[str, tuple[int, ...]]) -> tuple[EncoderNames, tu
     else:
         return "", ()
     return names, (shapes[f"encode.{first}.weight"][0], shapes[f"encode.{last}.weight"][1])
+
+
+def _groups_of(shapes: Mapping[str, tuple[int, ...]], widths: tuple[int, ...]) -> int:
+    """One where the shape is of no convolution that all blocks could have."""
+    shape = shapes.get("block0.convblock.0.conv.weight", ())
+    groups = widths[0] // max(1, shape[1]) if len(shape) == 4 else 1
+    return groups if groups and all(width % groups == 0 for width in widths) else 1
 
 
 @dataclass
@@ -346,9 +357,9 @@ def _is_big(step: Tensor) -> bool:
 class _Residual(nn.Module):
     """lrelu(conv(x) * beta + x)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, groups: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(width, width, 3, 1, 1)
+        self.conv = nn.Conv2d(width, width, 3, 1, 1, groups=groups)
         self.beta: nn.Parameter | None = nn.Parameter(torch.ones(1, width, 1, 1))
 
     def fold(self) -> None:
@@ -429,7 +440,7 @@ class _Block40(_Block):
 class _Block46(_Block):
     def __init__(self, channels: int, width: int, layout: Layout) -> None:
         super().__init__(channels, width, prelu=False)
-        self.convblock = nn.Sequential(*(_Residual(width) for _ in range(8)))
+        self.convblock = nn.Sequential(*(_Residual(width, layout.groups) for _ in range(8)))
         self.lastconv = nn.Sequential(nn.ConvTranspose2d(width, 4 * layout.outputs, 4, 2, 1), nn.PixelShuffle(2))
         self._features = layout.features
 

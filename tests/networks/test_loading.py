@@ -164,11 +164,14 @@ def test_unknown_version_is_told(tmp_path: Path) -> None:
     assert "is RIFE of an unknown version 4.x: look at the frames" in told[0]
 
 
-@pytest.mark.parametrize("name", ["4.6", "superslomo_light", "dain"])
+@pytest.mark.parametrize("name", ["4.6", "4.14 lite", "superslomo_light", "dain"])
 def test_what_a_frame_costs_is_counted(name: str, tmp_path: Path) -> None:
     """By hand for DAIN, most of which is the rectification: 437 x 128 x 49 and six times 128 x 128 x 9 a pixel."""
     counted = open_checkpoint(saved(checkpoint_of(name), tmp_path / "made.pkl")).multiply_adds()[1]
-    least = {"4.6": 80e9, "superslomo_light": 70e9, "dain": 1920 * 1088 * (437 * 128 * 49 + 6 * 128 * 128 * 9)}
+    least = {
+        "4.6": 80e9, "4.14 lite": 50e9, "superslomo_light": 70e9,
+        "dain": 1920 * 1088 * (437 * 128 * 49 + 6 * 128 * 128 * 9),
+    }  # fmt: skip
     assert least[name] < counted < 1.2 * least[name]
 
 
@@ -194,6 +197,12 @@ def test_a_missing_an_unknown_and_a_wrong_tensor_are_named(rife: Path, tmp_path:
     torch.save(empty, tmp_path / "many.pkl")
     text = refused(tmp_path / "many.pkl", "and \\d+ more")
     assert len(re.findall(r"\bblock\d+\.", text)) == 5
+
+
+@pytest.mark.parametrize("shape", [(192, 0, 3, 3), (192, 1, 3, 3), (192, 5, 3, 3), (192,)])
+def test_groups_that_no_network_has_are_a_wrong_shape(shape: tuple[int, ...], tmp_path: Path) -> None:
+    state = checkpoint_of("4.14 lite") | {"module.block0.convblock.0.conv.weight": torch.zeros(shape)}
+    refused(saved(state, tmp_path / "wrong.pkl"), "these tensors are .*block0.convblock.0.conv.weight")
 
 
 def test_training_only_tensors_are_left_out(rife: Path, tmp_path: Path) -> None:

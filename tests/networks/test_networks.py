@@ -147,18 +147,20 @@ def test_fewer_are_made_together_first_where_memory_runs_out(files: Path, monkey
     assert told == ["There is not enough memory on cpu for 96x64 at once: frames are made one by one."]
 
 
-def test_folding_changes_nothing() -> None:
+@pytest.mark.parametrize("name", ["4.6", "4.14 lite"])
+def test_folding_changes_nothing(name: str) -> None:
     torch.manual_seed(1)
     pair = tuple(torch.from_numpy(np.ascontiguousarray(one.transpose(2, 0, 1)))[None] for one in pictures(128, 64))
-    network = rife.IFNet(LAYOUTS["4.6"]).eval()
+    network = rife.IFNet(LAYOUTS[name]).eval()
     for part in network.modules():
         if isinstance(part, rife._Residual):
             torch.nn.init.uniform_(part.beta, 0.5, 1.5)  # type: ignore[arg-type]
     with torch.inference_mode():
-        plain = network(pair, (None, None), torch.full((1, 1, 1, 1), 0.5))
+        features = network.features(pair[0]), network.features(pair[1])
+        plain = network(pair, features, torch.full((1, 1, 1, 1), 0.5))
     network.fold()
     with torch.inference_mode():
-        folded = network(pair, (None, None), torch.full((1, 1, 1, 1), 0.5))
+        folded = network(pair, features, torch.full((1, 1, 1, 1), 0.5))
     assert not any(name.endswith("beta") for name, _ in network.named_parameters())
     assert torch.allclose(plain.flow, folded.flow, atol=1e-4)
     assert torch.allclose(plain.mask, folded.mask, atol=1e-4)
