@@ -104,6 +104,7 @@ FAMILIES = {
     Layout("4.6", (192, 128, 96, 64), outputs=5): "4.5",
     Layout("4.6", (192, 128, 96, 64)): "4.6",
     Layout("4.6", (192, 128, 96, 64), (16, 4)): "4.7 to 4.9",
+    Layout("4.6", (128, 96, 64, 48), (32, 4)): "4.12 lite, 4.13 lite",
     Layout("4.6", (128, 96, 64, 48), (16, 4)): "4.15 lite to 4.17 lite",
     Layout("4.6", (192, 128, 96, 64), (32, 8)): "4.10 to 4.19, 4.24",
     Layout("4.6", (192, 128, 96, 64), (32, 8), groups=2): "4.14 lite",
@@ -113,11 +114,11 @@ FAMILIES = {
     Layout("4.6", (192, 128, 96, 64, 32), (16, 4), outputs=13): "4.25, 4.26",
     Layout("4.6", (192, 128, 96, 64, 24), (16, 4), outputs=13): "4.25 lite",
     Layout("4.6", (384, 256, 192, 128, 64), (16, 4), outputs=13): "4.25 heavy",
-    Layout("4.6", (192, 128, 96, 64, 32), (16, 16), outputs=13): "4.26 heavy",
+    Layout("4.6", (192, 128, 96, 64, 32), (16, 16), outputs=13): "4.26 heavy, 4.26 large",
 }
 """A network -> the versions that have it."""
 UNKNOWN = "of an unknown version 4.x"
-VERSIONS = "3.6 to 3.8 and 4.0 to 4.26, with the lite and heavy ones from 4.14 on"
+VERSIONS = "3.6 to 3.8 and 4.0 to 4.26 (lite and heavy ones, too)"
 TRAINING_ONLY = ("block_tea.", "teacher.", "caltime.", "contextnet.", "unet.")
 """Beginnings of names that official files may hold and inference does not use."""
 

@@ -149,7 +149,7 @@ def test_numbers_that_are_none_and_other_forms(rife: Path, tmp_path: Path) -> No
     refused(sparse, "holds block1.conv0.0.0.weight sparse or quantised")
 
 
-@pytest.mark.parametrize(("version", "last"), [("4.6", 3), ("4.25", 4)])
+@pytest.mark.parametrize(("version", "last"), [("4.6", 3), ("4.12 lite", 3), ("4.14 lite", 3), ("4.25", 4)])
 def test_last_block_that_is_missing_is_named(version: str, last: int, tmp_path: Path) -> None:
     state = {name: one for name, one in checkpoint_of(version).items() if f"block{last}." not in name}
     text = refused(saved(state, tmp_path / "cut.pkl"), f"seems to be RIFE {version}.*missing.*block{last}.conv0")
