@@ -98,7 +98,7 @@ class Layout:
 
 
 FAMILIES = {
-    Layout("3.6", (90, 90, 90), prelu=True): "3.6 to 3.8",
+    Layout("3.6", (90, 90, 90), prelu=True): "3.6 to 3.8 (run as 3.6)",
     Layout("4.0", (192, 128, 96, 64), prelu=True): "4.0, 4.1",
     Layout("4.0", (192, 128, 96, 64)): "4.2 to 4.4",
     Layout("4.6", (192, 128, 96, 64), outputs=5): "4.5",
