@@ -127,6 +127,11 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         return Checkpoint(path, "dain", "DAIN", True, "MIT", ours, dain.DAIN)
     if "motion.refine.leave.weight" in shapes and "synthesis.leave.weight" in shapes:
         return Checkpoint(path, "lento", "Lento", True, "GPL-3.0-or-later", tensors, lento.LentoNet)
+    if rife.is_of_the_paper(shapes):
+        raise InputError(
+            f"{path} seems to be RIFE or RIFEm as the paper's code has it, not HDv3: it is another network, which does "
+            f"not run here. Use HDv3 {rife.VERSIONS}."
+        )
     some = ", ".join(sorted(shapes)[:NAMED])
     raise InputError(
         f"{path} is a checkpoint of another network: it has {len(shapes)} tensors such as {some}. Known are those of "

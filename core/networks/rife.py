@@ -128,7 +128,7 @@ def layout_of(shapes: Mapping[str, tuple[int, ...]]) -> Layout | None:
 
     One that lacks the last blocks of a known one is taken for that: it is a file of which a part is missing.
     """
-    found = _as_found(shapes)
+    found = None if is_of_the_paper(shapes) else _as_found(shapes)
     if found is None or found.family != UNKNOWN:
         return found
     for known in FAMILIES:
@@ -136,6 +136,11 @@ def layout_of(shapes: Mapping[str, tuple[int, ...]]) -> Layout | None:
         if whole == known and known.widths[: len(found.widths)] == found.widths:
             return whole
     return found
+
+
+def is_of_the_paper(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether it is RIFE or RIFEm of the paper's code: the later blocks of both read the frames unwarped, too."""
+    return "block0.lastconv.weight" in shapes and shapes.get("block1.conv0.0.0.weight", ())[1:2] in ((17,), (18,))
 
 
 def _as_found(shapes: Mapping[str, tuple[int, ...]]) -> Layout | None:

@@ -164,6 +164,16 @@ def test_unknown_version_is_told(tmp_path: Path) -> None:
     assert "is RIFE of an unknown version 4.x: look at the frames" in told[0]
 
 
+@pytest.mark.parametrize("channels", [(6, 17, 17), (7, 18, 18)])
+def test_network_of_the_paper_is_refused_by_name(channels: tuple[int, ...], tmp_path: Path) -> None:
+    state = parameters(IFNet(Layout("4.0", (240, 150, 90), prelu=True)), 0.85)
+    for number, read in enumerate(channels):
+        name = f"block{number}.conv0.0.0.weight"
+        state[name] = torch.zeros(state[name].shape[0], read, 3, 3)
+    text = refused(saved(state, tmp_path / "flownet.pkl"), "seems to be RIFE or RIFEm as the paper's code has it")
+    assert "Use HDv3 3.6 to 3.8 and 4.0 to 4.26" in text
+
+
 @pytest.mark.parametrize("name", ["4.6", "4.14 lite", "superslomo_light", "dain"])
 def test_what_a_frame_costs_is_counted(name: str, tmp_path: Path) -> None:
     """By hand for DAIN, most of which is the rectification: 437 x 128 x 49 and six times 128 x 128 x 9 a pixel."""
