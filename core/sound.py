@@ -73,7 +73,7 @@ def read_sound(path: Path, start: float, end: float) -> Samples:
         channels = stream.codec_context.channels
         samples = np.zeros((channels, max(0, round((end - start) * RATE))), np.float32)
         layout = stream.codec_context.layout.name
-        resampler = av.AudioResampler("fltp", layout, RATE)
+        resampler = av.AudioResampler("flt", layout, RATE)
         if start > 1:
             container.seek(round((zero + start - 1) * av.time_base), backward=True)
         place: int | None = None
@@ -82,7 +82,7 @@ def read_sound(path: Path, start: float, end: float) -> Samples:
                 if place is None:
                     first = float((frame.pts or 0) * (frame.time_base or Fraction(1, RATE)))
                     place = round((first - zero - start) * RATE)
-                data = frame.to_ndarray()
+                data = _planes(frame)
                 skip = max(0, -place)
                 target = samples[:, max(0, place) : max(0, place + data.shape[1])]
                 target[:] = data[:, skip : skip + target.shape[1]]
@@ -98,6 +98,11 @@ def _resampled(frames: Iterator[Any], resampler: av.AudioResampler) -> Iterator[
     for frame in frames:
         yield from resampler.resample(cast(AudioFrame, frame))
     yield from resampler.resample(None)
+
+
+def _planes(frame: AudioFrame) -> Samples:
+    """(channels, samples) of a frame of packed samples: PyAV 18.1 reads past the end of one with eight planes."""
+    return cast(Samples, frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T)
 
 
 @dataclass(frozen=True)
@@ -215,25 +220,25 @@ def _by_ffmpeg(piece: Samples, along: NDArray[np.float64], output: NDArray[np.fl
 
 def _atempo(piece: Samples, tempo: float) -> Samples:
     graph = av.filter.Graph()
-    layout = f"{piece.shape[0]}c" if piece.shape[0] > 2 else ("mono", "stereo")[piece.shape[0] - 1]
-    source = graph.add_abuffer(sample_rate=RATE, format="fltp", layout=layout, time_base=Fraction(1, RATE))
+    layout = f"{piece.shape[0]} channels"
+    source = graph.add_abuffer(sample_rate=RATE, format="flt", layout=layout, time_base=Fraction(1, RATE))
     nodes = [source]
     while tempo < 0.5 or tempo > 100:  # one filter goes from half to a hundredfold
         step = 0.5 if tempo < 0.5 else 100
         nodes.append(graph.add("atempo", str(step)))
         tempo /= step
-    nodes += [graph.add("atempo", f"{tempo:.9f}"), graph.add("aformat", "sample_fmts=fltp"), graph.add("abuffersink")]
+    nodes += [graph.add("atempo", f"{tempo:.9f}"), graph.add("aformat", "sample_fmts=flt"), graph.add("abuffersink")]
     for one, other in zip(nodes, nodes[1:], strict=False):
         one.link_to(other)
     graph.configure()
-    frame = AudioFrame.from_ndarray(np.ascontiguousarray(piece), "fltp", layout)
+    frame = AudioFrame.from_ndarray(np.ascontiguousarray(piece.T).reshape(1, -1), "flt", layout)
     frame.sample_rate, frame.time_base, frame.pts = RATE, Fraction(1, RATE), 0
     graph.push(frame)
     graph.push(None)
     parts = []
     while True:
         try:
-            parts.append(cast(AudioFrame, graph.pull()).to_ndarray())
+            parts.append(_planes(cast(AudioFrame, graph.pull())))
         except (av.error.EOFError, av.error.BlockingIOError):
             break
     return np.concatenate(parts, axis=1) if parts else np.zeros((piece.shape[0], 0), np.float32)

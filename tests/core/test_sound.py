@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import wave
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from core.sound import RATE, has_sound, is_complete, read_sound, stretched, wav
 from core.timing import constant, drawn, eased
 from scripts.clips import find_clicks, write_clip
 
+ROOT = Path(__file__).resolve().parents[2]
 F = Fraction
 FPS = F(24)
 CLICKS = (0.5, 1.0, 1.7, 2.5)
@@ -81,6 +83,34 @@ def test_without_pedalboard_ffmpeg_does_it(clicking: Path, monkeypatch: pytest.M
         for found, click in zip(find_clicks(made[0], len(CLICKS)), CLICKS, strict=True):
             assert abs(found * 24 - times.when(click * 24)) < 2.5, (name, click)
         assert abs(pitch(made[0][RATE // 4 :]) - 220) < 12
+
+
+MANY_CHANNELS = """
+import sys
+from fractions import Fraction
+from pathlib import Path
+import numpy as np
+from core.sound import RATE, read_sound, stretched, wav
+from core.timing import constant
+sys.modules["pedalboard"] = None
+for channels in map(int, sys.argv[2:]):
+    waves = np.sin(np.arange(RATE) * 2 * np.pi * 110 * (1 + np.arange(channels)[:, None]) / RATE, dtype=np.float32) / 2
+    path = Path(sys.argv[1]) / f"{channels}.wav"
+    path.write_bytes(wav(waves))
+    assert np.abs(read_sound(path, 0, 1) - waves).max() < 1e-5
+    made = stretched(path, Fraction(0), Fraction(24), constant(24, Fraction(2)), Fraction(24), keep_pitch=True)
+    assert made.shape == (channels, 2 * RATE)
+    for number, wave in enumerate(made, start=1):
+        assert abs(np.argmax(np.abs(np.fft.rfft(wave))) / 2 - 110 * number) < 2
+    print(channels, end=" ", flush=True)
+"""
+
+
+def test_any_number_of_channels(tmp_path: Path) -> None:
+    """In a process of its own, for eight planes end the process that asks PyAV for them."""
+    command = [sys.executable, "-c", MANY_CHANNELS, str(tmp_path), "1", "6", "8", "9", "16"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == command[4:], done.stderr
 
 
 def test_pitch(clicking: Path) -> None:
