@@ -26,6 +26,13 @@ LOG_SCALE = 15.0
 
 LEAST_ALPHA = np.float32(1 / 16)
 
+INFINITE = np.float32(65504)
+"""What infinite light counts as: the most that half a float holds."""
+MOST_LIGHT = np.float32(1e24)
+"""Light beyond which its square, or what is read between it and dark, would not be finite."""
+MOST_ENCODED = np.float32(21)
+"""Its logarithm."""
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -41,11 +48,12 @@ def to_float(image: Image, encoding: Encoding) -> Pixels:
     """An image as engines want it: (H, W, 3 or 4), perceptual, premultiplied, 0..1 (linear light may exceed that).
 
     Premultiplied, because a hidden colour must not bleed into visible ones where motion mixes them: dark fringes.
+    Finite, because means over windows would spread one pixel that is not over the whole picture: see `_finite`.
     """
     if np.issubdtype(image.dtype, np.integer):
         pixels = np.multiply(image, np.float32(1 / np.iinfo(image.dtype).max), dtype=np.float32)
     else:
-        pixels = image.astype(np.float32)
+        pixels = _finite(image.astype(np.float32))
     if encoding.linear:
         weight = _log_weight(pixels, encoding)
         pixels[..., :3] = _to_log(np.divide(pixels[..., :3], weight, dtype=np.float32)) * weight
@@ -116,6 +124,21 @@ def to_uint16(pixels: Pixels) -> NDArray[np.uint16]:
     return cv2.addWeighted(pixels, 65535.0, pixels, 0.0, 0.0, dtype=cv2.CV_16U)
 
 
+def _finite(pixels: Pixels) -> Pixels:
+    """Floats without what renders leave in single pixels, in place: no light for what is no number, and an end of it.
+
+    Only alpha that is infinite counts as opaque: it says that something is there.
+    """
+    lowest, highest = pixels.min(), pixels.max()
+    if -INFINITE <= lowest and highest <= INFINITE:  # not where there is what is no number
+        return pixels
+    alpha = pixels[..., 3:]
+    np.nan_to_num(alpha, copy=False, posinf=1, neginf=0)
+    np.clip(alpha, -INFINITE, INFINITE, out=alpha)
+    np.nan_to_num(pixels, copy=False, posinf=float(INFINITE), neginf=-float(INFINITE))
+    return np.clip(pixels, -MOST_LIGHT, MOST_LIGHT, out=pixels)
+
+
 def _log_weight(pixels: Pixels, encoding: Encoding) -> Pixels:
     """What light is divided by before the logarithm, and multiplied with after it: its alpha where it is premultiplied.
 
@@ -132,7 +155,8 @@ def _to_log(light: Pixels) -> Pixels:
 
 
 def _from_log(encoded: Pixels) -> Pixels:
-    return np.copysign(np.expm1(np.abs(encoded) * np.log1p(np.float32(LOG_SCALE))) / np.float32(LOG_SCALE), encoded)
+    size = np.minimum(np.abs(encoded), MOST_ENCODED)
+    return np.copysign(np.expm1(size * np.log1p(np.float32(LOG_SCALE))) / np.float32(LOG_SCALE), encoded)
 
 
 def decoded(frame: VideoFrame) -> Image:
