@@ -54,23 +54,27 @@ Gray = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Look:
-    """A frame as it is compared."""
+    """A frame as it is compared: its picture, and its transparency where it has one."""
 
-    small: Gray
-    fine: Gray
+    small: tuple[Gray, ...]
+    fine: tuple[Gray, ...]
 
 
 def look_at(image: Image, encoding: Encoding) -> Look:
-    """A source frame, made small and grey, encoded for a display."""
+    """A source frame, made small and grey, encoded for a display; what is transparent is black."""
     height, width = image.shape[:2]
+    straight = image.dtype == np.uint8 and not encoding.premultiplied
     if image.dtype != np.uint8:
         image = (np.clip(to_float(image, encoding), 0, 1) * 255).astype(np.uint8)
-    gray = cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_RGB2GRAY)
+    planes = [cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_RGB2GRAY)]
+    if image.shape[2] == 4:
+        alpha = np.ascontiguousarray(image[..., 3])
+        planes = [cv2.multiply(planes[0], alpha, scale=1 / 255) if straight else planes[0], alpha]
 
-    def scaled(to: int) -> Gray:
+    def scaled(to: int) -> tuple[Gray, ...]:
         scale = min(1, to / width)
         size = (max(LEAST_SIDE, round(width * scale)), max(LEAST_SIDE, round(height * scale)))
-        return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return tuple(np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.uint8) for plane in planes)
 
     return Look(scaled(WIDTH), scaled(FINE_WIDTH))
 
@@ -82,24 +86,30 @@ class Likeness:
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
     def between(self, one: Look, other: Look) -> float:
-        """Mean correlation of the structure in small windows, weighted with how much structure there is."""
-        found = self._along(one, other, self._flow.calc(one.small, other.small, None))
+        """Mean correlation of the structure in small windows, weighted with how much structure there is.
+
+        Of picture and transparency, that of the less alike; one without structure is as alike as can be.
+        """
+        return min(map(self._between, one.small, other.small))
+
+    def _between(self, one: Gray, other: Gray) -> float:
+        found = self._along(one, other, self._flow.calc(one, other, None))
         if found > ALIKE:
             return found
         # a pan may be too fast for the flow, which only looks nearby
-        a, b = one.small.astype(np.float32), other.small.astype(np.float32)
+        a, b = one.astype(np.float32), other.astype(np.float32)
         shift, _ = cv2.phaseCorrelate(a, b, cv2.createHanningWindow((a.shape[1], a.shape[0]), cv2.CV_32F))
         if max(map(abs, shift)) < 2:
             return found
         start = np.empty((*a.shape, 2), np.float32)
         start[:] = shift
-        return max(found, self._along(one, other, self._flow.calc(one.small, other.small, start)))
+        return max(found, self._along(one, other, self._flow.calc(one, other, start)))
 
-    def _along(self, one: Look, other: Look, flow: Any) -> float:
-        a = one.small.astype(np.float32)
+    def _along(self, one: Gray, other: Gray, flow: Any) -> float:
+        a = one.astype(np.float32)
         y, x = np.mgrid[0 : a.shape[0], 0 : a.shape[1]].astype(np.float32)
         b = cv2.remap(
-            other.small, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            other, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         ).astype(np.float32)
 
         def mean(values: Any) -> Any:
@@ -139,7 +149,7 @@ class Analysis:
         """The next frame."""
         previous = self._recent[-1] if self._recent else None
         self._recent.append(look)
-        self.repeated.append(self._repeats and previous is not None and _same(previous, look))
+        self.repeated.append(self._repeats and previous is not None and all(map(_same, previous.fine, look.fine)))
         if previous is None or not self._cuts:
             return
         self._line.append(self._likeness.between(previous, look))
@@ -176,8 +186,8 @@ class Analysis:
         return Findings(shots, frozenset(start + index for index in repeats) - shots)
 
 
-def _same(one: Look, other: Look) -> bool:
-    change = cv2.absdiff(one.fine, other.fine)
+def _same(one: Gray, other: Gray) -> bool:
+    change = cv2.absdiff(one, other)
     # single pixels may flicker where a codec spent no bits; a small thing that moves changes a whole block
     return (
         float(change.mean()) <= REPEAT_MEAN and float(cv2.blur(change.astype(np.float32), (8, 8)).max()) <= REPEAT_MOST

@@ -132,6 +132,46 @@ def test_a_small_thing_that_moves_is_no_repeat() -> None:
     assert repeats_of(frames) == [False] * 6
 
 
+def with_matte(colours: Image, seed: int, shift: float = 0.0, kind: type = np.uint8) -> Image:
+    """Straight colours that are seen where a matte of soft blots lets them be."""
+    blots = np.clip(scene(seed, shift)[..., 0].astype(np.int32) * 8 - 900, 0, 255).astype(np.uint8)
+    image = np.dstack([colours, blots])
+    return image if kind == np.uint8 else image.astype(np.uint16) * np.uint16(257)
+
+
+KINDS = pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+
+
+@KINDS
+@pytest.mark.parametrize("level", [0, 90, 255])
+def test_a_matte_that_moves_is_no_repeat(kind: type, level: int) -> None:
+    still = np.full((*SIZE[::-1], 3), level, np.uint8)
+    assert repeats_of([with_matte(still, 1, 1.0 * index, kind) for index in range(6)]) == [False] * 6
+    on_twos = [with_matte(still, 1, 2.0 * (index // 2), kind) for index in range(8)]
+    assert repeats_of(on_twos) == [index % 2 == 1 for index in range(8)]
+
+
+@KINDS
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_cut_in_the_matte(kind: type, level: int) -> None:
+    still = np.full((*SIZE[::-1], 3), level, np.uint8)
+    frames = [with_matte(still, 1 if index < 6 else 5, 2.0 * index, kind) for index in range(12)]
+    assert cuts_of(frames) == {6}
+
+
+def test_colours_that_are_hidden_are_not_looked_at() -> None:
+    frames = [np.dstack([scene(index), np.zeros(SIZE[::-1], np.uint8)]) for index in range(6)]
+    assert repeats_of(frames) == [False] + [True] * 5
+    assert cuts_of(frames) == set()
+
+
+def test_opaque_frames_are_seen_as_those_without_alpha() -> None:
+    frames = [scene(0 if index < 6 else 5, 2.0 * (index // 2)) for index in range(12)]
+    opaque = [np.dstack([frame, np.full(SIZE[::-1], 255, np.uint8)]) for frame in frames]
+    assert repeats_of(opaque) == repeats_of(frames)
+    assert cuts_of(opaque) == cuts_of(frames) == {6}
+
+
 def flags(text: str) -> list[bool]:
     return [letter == "r" for letter in text]
 
