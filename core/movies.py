@@ -102,7 +102,7 @@ class Movie:
 
     def _open(self) -> InputContainer:
         try:
-            return av.open(os.fspath(self.path))
+            return open_file(self.path)
         except PermissionError as error:
             raise InputError(
                 f"{self.path} cannot be opened ({error.strerror}): get permission to read it, or copy it elsewhere."
@@ -206,6 +206,11 @@ class Movie:
             ),
             default=None,
         )
+
+
+def open_file(path: Path) -> InputContainer:
+    """A movie or a sound, opened by FFmpeg; titles that are no UTF-8 are none of our business."""
+    return av.open(os.fspath(path), metadata_errors="replace")
 
 
 def _pts_of(frame: VideoFrame) -> int:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from .images import READABLE
 from .messages import InputError
+from .movies import open_file
 from .timing import TimeMap
 
 RATE = 48000
@@ -48,7 +49,7 @@ def has_sound(path: Path) -> bool:
     if path.is_dir() or path.suffix.lower() in READABLE:
         return False
     try:
-        with av.open(str(path)) as container:
+        with open_file(path) as container:
             return bool(container.streams.audio)
     except (av.error.FFmpegError, OSError):
         return False  # whoever opens it as a movie says what is wrong with it
@@ -61,7 +62,7 @@ def read_sound(path: Path, start: float, end: float) -> Samples:
     sound that can be read.
     """
     try:
-        container = av.open(str(path))
+        container = open_file(path)
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"The sound of {path} cannot be read ({error.strerror}): check the file.") from error
     with container:

@@ -19,7 +19,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import av
 import cv2
 import numpy as np
 
@@ -28,6 +27,7 @@ from ..engines import Engine, Frame, Settings, create
 from ..engines.network import DTYPES
 from ..images import Image
 from ..messages import InputError
+from ..movies import open_file
 from ..source import open_source
 from .pictures import Worst
 
@@ -198,7 +198,7 @@ def _coded_frames(clip: Path, most: int) -> Iterator[Image]:
         with open_source(clip) as source:
             yield from (_scaled(image) for image in source.frames(0, min(most, source.count)))
         return
-    with av.open(str(clip)) as container:
+    with open_file(clip) as container:
         container.streams.video[0].thread_type = "AUTO"
         for frame in islice(container.decode(video=0), most):
             yield _scaled(decoded(frame))

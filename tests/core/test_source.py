@@ -15,6 +15,7 @@ import pytest
 
 from core.messages import InputError
 from core.movies import Movie
+from core.sound import has_sound
 from core.source import open_source
 from scripts.clips import draw, read_number, write_clip
 
@@ -133,8 +134,22 @@ def test_a_frame_out_of_order_is_shown_as_blender_shows_it(tmp_path: Path) -> No
         assert [read_number(frame) for frame in source.frames(4, 7)] == [4, 5, 6]
 
 
+def test_a_title_in_another_encoding(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.avi", 4, codec="mpeg4")
+    with av.open(str(tmp_path / "b.avi"), "w") as container, av.open(str(path)) as plain:
+        container.metadata["title"] = "XXXX"
+        stream = container.add_stream_from_template(plain.streams.video[0])
+        for packet in plain.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                container.mux(packet)
+    path.write_bytes((tmp_path / "b.avi").read_bytes().replace(b"XXXX", b"caf\xe9"))
+    assert numbers(path, 0, 4) == [0, 1, 2, 3]
+    assert not has_sound(path)
+
+
 def test_movie_that_may_not_be_read(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def forbidden(path: str) -> None:
+    def forbidden(path: str, **options: str) -> None:
         raise av.error.PermissionError(13, "Permission denied", path)
 
     monkeypatch.setattr(av, "open", forbidden)

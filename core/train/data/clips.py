@@ -26,6 +26,7 @@ from ...analysis import Analysis, look_at
 from ...color import Encoding, decoded
 from ...disk import explained
 from ...messages import InputError
+from ...movies import open_file
 from ..files import aside
 
 VERSION = 1
@@ -126,7 +127,7 @@ def coded(clip: Path) -> Iterator[Frames]:
     """The frames in a file, in 8 bits, up to where it is damaged or they change their size; none of what is no clip."""
     shape: tuple[int, ...] = ()
     try:
-        with av.open(os.fspath(clip)) as container:
+        with open_file(clip) as container:
             if not container.streams.video or container.streams.video[0].codec_context is None:
                 return
             container.streams.video[0].thread_type = "AUTO"
