@@ -79,12 +79,12 @@ class Movie:
         current: VideoFrame | None = None
         for frame in self._from(self._pts(start)):
             while current is not None and wanted < end and self._pts(wanted) < _pts_of(frame):
-                yield _as_shown(current, self.path)
+                yield self._shown(current, wanted)
                 wanted += 1
             current = frame
             # at once, as Blender does: in a damaged stream the next one may be out of order
             while wanted < end and self._pts(wanted) == _pts_of(frame):
-                yield _as_shown(frame, self.path)
+                yield self._shown(frame, wanted)
                 wanted += 1
             if wanted >= end:
                 return
@@ -92,13 +92,22 @@ class Movie:
         while current is not None and wanted < min(end, self.count):
             if wanted > self._slot(_pts_of(current)) + max(1, self._slots(current.duration or 0)):
                 break
-            yield _as_shown(current, self.path)
+            yield self._shown(current, wanted)
             wanted += 1
         if wanted < end:
             raise InputError(
                 f"{self.path} ends at frame {wanted}, before frame {end - 1} that the range needs: the file is not "
                 "complete. Choose a range that ends earlier, or get the whole file."
             )
+
+    def _shown(self, frame: VideoFrame, index: int) -> Image:
+        image = _as_shown(frame, self.path)
+        if (image.shape[1], image.shape[0]) != self.size:
+            raise InputError(
+                f"Frame {index} of {self.path} is {image.shape[1]}x{image.shape[0]} pixels, the first one "
+                f"{self.size[0]}x{self.size[1]}: choose a range of one size, or convert the movie to one."
+            )
+        return image
 
     def _open(self) -> InputContainer:
         try:

@@ -134,6 +134,26 @@ def test_a_frame_out_of_order_is_shown_as_blender_shows_it(tmp_path: Path) -> No
         assert [read_number(frame) for frame in source.frames(4, 7)] == [4, 5, 6]
 
 
+def test_a_size_that_changes(tmp_path: Path) -> None:
+    """As WebRTC changes it; of a transport stream, the parts may have any sizes."""
+    for name, size in (("a.ts", (320, 180)), ("b.ts", (640, 360))):
+        write_clip(tmp_path / name, 12, size=size, sound=False, codec="mpeg2video")
+    with av.open(str(tmp_path / "joined.ts"), "w") as container:
+        stream = None
+        for number, name in enumerate(("a.ts", "b.ts")):
+            with av.open(str(tmp_path / name)) as part:
+                stream = stream or container.add_stream_from_template(part.streams.video[0])
+                for packet in part.demux(video=0):
+                    if packet.size and packet.pts is not None and packet.dts is not None:
+                        packet.pts, packet.dts = packet.pts + 45000 * number, packet.dts + 45000 * number
+                        packet.stream = stream
+                        container.mux(packet)
+    with open_source(tmp_path / "joined.ts") as source:
+        assert len(list(source.frames(0, 12))) == 12
+        with pytest.raises(InputError, match=r"Frame 12 of .*joined.ts is 640x360 pixels, the first one 320x180: choo"):
+            list(source.frames(0, 20))
+
+
 def test_a_title_in_another_encoding(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.avi", 4, codec="mpeg4")
     with av.open(str(tmp_path / "b.avi"), "w") as container, av.open(str(path)) as plain:
