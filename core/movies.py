@@ -12,13 +12,15 @@ import os
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import av
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from .color import decoded, encoding_of
 from .images import Image
@@ -35,13 +37,18 @@ class Movie:
     def __init__(self, path: Path, warn: Warn) -> None:
         self.path = path
         self._warn = warn
+        self._told: set[str] = set()
+        # frame threads give the same frames as one thread, sooner
+        self._threads: Literal["AUTO", "NONE"] = "AUTO"
+        self._end = 0
+        self._is_whole = True
+        """Whether the file was entered at its start."""
         self._container = self._open()
         try:
             if not self._container.streams.video:
                 raise InputError(f"{path} has no picture: choose a movie, not a sound.")
             self._stream = self._container.streams.video[0]
-            # frame threads give the same frames as one thread, sooner
-            self._stream.thread_type = "AUTO"
+            self._stream.thread_type = self._threads
             rate = self._stream.guessed_rate or self._stream.average_rate
             if not rate or self._stream.time_base is None:
                 raise InputError(f"{path} has no frame rate: convert it to a movie with one.")
@@ -55,11 +62,13 @@ class Movie:
             first = next(self._decode(), None)
             if first is None:
                 raise InputError(f"{path} holds no frame that can be decoded: the file is damaged or not complete.")
-            self._first_pts = first.pts or 0
+            self._first_pts = _pts_of(first)
             shown = _as_shown(first, path)
             self.size = (shown.shape[1], shown.shape[0])
             self.kind, self.has_alpha, self.encoding = shown.dtype, shown.shape[2] == 4, encoding_of(first)
-            self.count = self._count()
+            self._end = self._find_end()
+            # not rounded: entered in the middle, an MPEG program stream tells times that are late by half a frame
+            self.count = math.floor((self._end - self._first_pts) / self._step + Fraction(1, 4)) + 1
         except BaseException:
             self._container.close()
             raise
@@ -91,7 +100,10 @@ class Movie:
         # the last frame stands until the end of the stream
         while current is not None and wanted < min(end, self.count):
             if wanted > self._slot(_pts_of(current)) + max(1, self._slots(current.duration or 0)):
-                break
+                self._tell(
+                    f"{self.path} cannot be decoded from frame {self._slot(_pts_of(current)) + 1} to its end, frame "
+                    f"{self.count - 1}: the one before is held."
+                )
             yield self._shown(current, wanted)
             wanted += 1
         if wanted < end:
@@ -108,6 +120,12 @@ class Movie:
                 f"{self.size[0]}x{self.size[1]}: choose a range of one size, or convert the movie to one."
             )
         return image
+
+    def _tell(self, text: str) -> None:
+        """Warn of what is found again every time that the file is read."""
+        if text not in self._told:
+            self._told.add(text)
+            self._warn(text)
 
     def _open(self) -> InputContainer:
         try:
@@ -140,28 +158,27 @@ class Movie:
 
     def _decode(self) -> Iterator[VideoFrame]:
         """Frames from where the file stands, in playing order; damaged ones are left out, with a warning."""
-        decoder = self._alpha_decoder()
-        for packet in self._container.demux(self._stream):
-            try:
-                frames = decoder.decode(packet if packet.size else None) if decoder else packet.decode()
-            except av.error.InvalidDataError:
-                self._warn(f"{self.path} has a damaged frame near {self._seconds(packet.pts)}: the one before is held.")
-                continue
-            for frame in frames:
-                if frame.pts is not None:
-                    yield frame
+        last = None
+        for frame in frames_in(self._container, self._stream, self._tell_of_damage):
+            last = _pts_of(frame) if last is None else max(last, _pts_of(frame))
+            yield frame
+        if self._threads == "AUTO" and (self._is_whole if last is None else last + self._step / 2 < self._end):
+            # at the end, a damaged frame takes those with it that other threads have
+            self._threads = "NONE"
+            self._seek(None)
+            if last is None:
+                yield from self._decode()
+            else:
+                yield from (frame for frame in self._from(last) if _pts_of(frame) > last)
 
-    def _alpha_decoder(self) -> VideoCodecContext | None:
-        """FFmpeg's own VP8 and VP9 decoders drop the alpha that WebM carries beside the picture; libvpx keeps it."""
-        name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(self._stream.codec_context.name)
-        if name is None or self._stream.metadata.get("alpha_mode") != "1":
-            return None
-        decoder = cast(VideoCodecContext, av.CodecContext.create(name, "r"))
-        decoder.extradata = self._stream.codec_context.extradata
-        return decoder
-
-    def _seconds(self, pts: int | None) -> str:
-        return "its start" if pts is None else f"{float(pts * (self._stream.time_base or 1)):.2f} s"
+    def _tell_of_damage(self, packet: Packet[VideoStream]) -> None:
+        if packet.pts is not None:
+            self._tell(
+                f"{self.path} has a damaged frame near {float(packet.pts * packet.time_base):.2f} s: the one before is "
+                "held."
+            )
+        elif packet.size or self._threads == "NONE":  # with threads, that at the end is found again
+            self._tell(f"{self.path} has a damaged frame: the one before is held.")
 
     def _from(self, pts: int) -> Iterator[VideoFrame]:
         """Frames from the last one at or before `pts` on, without decoding the file from its start."""
@@ -181,17 +198,18 @@ class Movie:
 
     def _seek(self, pts: int | None) -> None:
         """Go to a key frame at or before `pts`, or to the start of the file."""
+        self._is_whole = pts is None
         if pts is None:
             # by opening anew: not every container can seek to before its first key frame
             self._container.close()
             self._container = self._open()
             self._stream = self._container.streams.video[0]
-            self._stream.thread_type = "AUTO"
+            self._stream.thread_type = self._threads
         else:
             self._container.seek(pts, stream=self._stream, backward=True)
 
-    def _count(self) -> int:
-        """Number of frames, from the packets at the end of the file: headers tell more than a truncated file holds."""
+    def _find_end(self) -> int:
+        """The largest timestamp, from the packets at the end: headers tell more than a truncated file holds."""
         nominal = self._stream.duration or 0
         last = None
         if nominal:
@@ -202,8 +220,7 @@ class Movie:
         if last is None:
             self._seek(None)
             last = self._last_pts()
-        # not rounded: entered in the middle, an MPEG program stream tells times that are late by half a frame
-        return math.floor((last - self._first_pts) / self._step + Fraction(1, 4)) + 1 if last is not None else 1
+        return self._first_pts if last is None else last
 
     def _last_pts(self) -> int | None:
         """The largest timestamp from where the file stands to its end; None for no packet."""
@@ -220,6 +237,52 @@ class Movie:
 def open_file(path: Path) -> InputContainer:
     """A movie or a sound, opened by FFmpeg; titles that are no UTF-8 are none of our business."""
     return av.open(os.fspath(path), metadata_errors="replace")
+
+
+def beginning(path: Path) -> Fraction | None:
+    """The second of a file at which frame 0 of its picture stands; None without a picture.
+
+    That may be later than the header says: where a stream was cut, the first frames cannot be decoded.
+    """
+    with open_file(path) as container:
+        if not container.streams.video:
+            return None
+        stream = container.streams.video[0]
+        time_base = stream.time_base or Fraction(1)
+        can_decode = stream.codec_context is not None
+        first = next(frames_in(container, stream), None) if can_decode else None
+        return (first.pts if first and first.pts is not None else stream.start_time or 0) * time_base
+
+
+def frames_in(
+    container: InputContainer,
+    stream: VideoStream,
+    damaged: Callable[[Packet[VideoStream]], None] = lambda packet: None,
+) -> Iterator[VideoFrame]:
+    """Frames from where the file stands that have a timestamp, in playing order.
+
+    `damaged` is called for packets that cannot be decoded; the last, an empty one, stands for the end.
+    """
+    decoder = _alpha_decoder(stream)
+    for packet in container.demux(stream):
+        try:
+            frames = decoder.decode(packet if packet.size else None) if decoder else packet.decode()
+        except MemoryError:
+            raise
+        except av.error.FFmpegError:
+            damaged(packet)
+            continue
+        yield from (frame for frame in frames if frame.pts is not None)
+
+
+def _alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
+    """FFmpeg's own VP8 and VP9 decoders drop the alpha that WebM carries beside the picture; libvpx keeps it."""
+    name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
+    if name is None or stream.metadata.get("alpha_mode") != "1":
+        return None
+    decoder = cast(VideoCodecContext, av.CodecContext.create(name, "r"))
+    decoder.extradata = stream.codec_context.extradata
+    return decoder
 
 
 def _pts_of(frame: VideoFrame) -> int:

@@ -12,9 +12,10 @@ import av
 import cv2
 import numpy as np
 import pytest
+from av.container import InputContainer
 
 from core.messages import InputError
-from core.movies import Movie
+from core.movies import Movie, open_file
 from core.sound import has_sound
 from core.source import open_source
 from scripts.clips import draw, read_number, write_clip
@@ -132,6 +133,50 @@ def test_a_frame_out_of_order_is_shown_as_blender_shows_it(tmp_path: Path) -> No
         source._decode = shuffled  # type: ignore[method-assign]
         assert [read_number(frame) for frame in source.frames(0, 8)] == [0, 1, 2, 3, 4, 5, 6, 7]
         assert [read_number(frame) for frame in source.frames(4, 7)] == [4, 5, 6]
+
+
+def damage(path: Path, chosen: slice) -> Path:
+    """Overwrite packets of the file's first video stream."""
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    for place, size in packets[chosen]:
+        assert place is not None
+        data[place : place + size] = b"\x55" * size
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mjpeg"])
+def test_damaged_frames_at_the_end_hold_the_last_good_one(tmp_path: Path, codec: str) -> None:
+    pixel_format = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    path = write_clip(tmp_path / "a.mp4", 72, sound=False, codec=codec, pixel_format=pixel_format)
+    damage(path, slice(-2, None))
+    told: list[str] = []
+    with open_source(path, warn=told.append) as source:
+        assert source.count == 72
+        seen = [read_number(frame) for frame in source.frames(0, 72)]
+        assert [read_number(frame) for frame in source.frames(60, 72)] == seen[60:]
+    assert seen[:70] == list(range(70))
+    assert seen[70:] == [69, 69]
+    assert len([text for text in told if "has a damaged frame near 2.9" in text]) == 2
+    assert not any("near its" in text for text in told)
+
+
+def test_good_frames_behind_a_damaged_one_near_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_with_eight_threads(path: Path) -> InputContainer:
+        container = open_file(path)
+        container.streams.video[0].codec_context.thread_count = 8
+        return container
+
+    monkeypatch.setattr("core.movies.open_file", open_with_eight_threads)
+    path = write_clip(tmp_path / "a.mov", 40, sound=False, codec="prores_ks", pixel_format="yuv422p10le")
+    damage(path, slice(-3, -2))
+    told: list[str] = []
+    with open_source(path, warn=told.append) as source:
+        seen = [read_number(np.uint8(frame >> 8)) for frame in source.frames(30, 40)]
+        assert seen == [30, 31, 32, 33, 34, 35, 36, 36, 38, 39]
+    assert told == [f"{path} has a damaged frame near 1.54 s: the one before is held."]
 
 
 def test_a_size_that_changes(tmp_path: Path) -> None:
