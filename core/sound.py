@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import av
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .images import READABLE
 from .messages import InputError
-from .movies import open_file
+from .movies import beginning, open_file
 from .timing import TimeMap
 
 RATE = 48000
@@ -33,6 +33,8 @@ LOOK_AHEAD = 1600
 """Samples by which Rubber Band applies a changing ratio too early; found by where clicks come out."""
 SLOWEST, FASTEST = 0.005, 100.0
 """Speeds beyond which there is nothing to hear: silence."""
+JITTER = Fraction(1, 100)
+"""Seconds that a timestamp may be off where sound runs on: less than a packet that lacks."""
 BLEND = 480
 """Samples over which pieces that were stretched apart run into each other."""
 
@@ -58,10 +60,10 @@ def has_sound(path: Path) -> bool:
 def read_sound(path: Path, start: float, end: float) -> Samples:
     """The sound of a file between two times in seconds, (channels, samples) at RATE, silence where it has none.
 
-    Time 0 is where the file's picture begins; without a picture, its sound. Raises InputError where the file has no
-    sound that can be read.
+    Time 0 is where the file's picture begins (see movies.beginning); without a picture, its sound. Raises InputError where the file has no sound that can be read.
     """
     try:
+        zero = beginning(path)
         container = open_file(path)
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"The sound of {path} cannot be read ({error.strerror}): check the file.") from error
@@ -69,36 +71,54 @@ def read_sound(path: Path, start: float, end: float) -> Samples:
         if not container.streams.audio:
             raise InputError(f"{path} has no sound: choose the sound Automatic, Mute or Leave Alone.")
         stream = container.streams.audio[0]
-        lead = (container.streams.video or container.streams.audio)[0]
-        zero = float((lead.start_time or 0) * (lead.time_base or 1))
-        channels = stream.codec_context.channels
-        samples = np.zeros((channels, max(0, round((end - start) * RATE))), np.float32)
-        layout = stream.codec_context.layout.name
-        resampler = av.AudioResampler("flt", layout, RATE)
+        if stream.codec_context is None:
+            raise InputError(f"The sound of {path} is in a codec that FFmpeg cannot decode: choose Mute.")
+        if zero is None:
+            zero = (stream.start_time or 0) * (stream.time_base or Fraction(1))
+        begin = float(zero) + start
+        samples = np.zeros((stream.codec_context.channels, max(0, round((end - start) * RATE))), np.float32)
         if start > 1:
-            container.seek(round((zero + start - 1) * av.time_base), backward=True)
-        place: int | None = None
+            container.seek(round((begin - 1) * av.time_base), backward=True)
+        written = 0
         try:
-            for frame in _resampled(container.decode(stream), resampler):
-                if place is None:
-                    first = float((frame.pts or 0) * (frame.time_base or Fraction(1, RATE)))
-                    place = round((first - zero - start) * RATE)
-                data = _planes(frame)
-                skip = max(0, -place)
-                target = samples[:, max(0, place) : max(0, place + data.shape[1])]
-                target[:] = data[:, skip : skip + target.shape[1]]
-                place += data.shape[1]
-                if place >= samples.shape[1]:
+            for place, piece in _pieces(container.decode(stream), stream.codec_context.layout.name):
+                place -= round(begin * RATE)
+                skipped = max(0, written - place)
+                target = samples[:, place + skipped : max(0, place + piece.shape[1])]
+                target[:] = piece[:, skipped : skipped + target.shape[1]]
+                written = max(written, place + piece.shape[1])
+                if written >= samples.shape[1]:
                     break
         except av.error.FFmpegError as error:
             raise InputError(f"The sound of {path} cannot be decoded ({error.strerror}): choose Mute.") from error
     return samples
 
 
-def _resampled(frames: Iterator[Any], resampler: av.AudioResampler) -> Iterator[AudioFrame]:
+def _pieces(frames: Iterator[AudioFrame], layout: str) -> Iterator[tuple[int, Samples]]:
+    """Sound at RATE, each piece with the sample of the file that it begins at: where the timestamps say.
+
+    What follows within JITTER follows at once, since timestamps are rounded.
+    """
+    resampler: av.AudioResampler | None = None
+    known: tuple[str, str, int] | None = None
+    due, place = Fraction(0), 0
+
+    def resampled(frame: AudioFrame | None) -> Iterator[tuple[int, Samples]]:
+        nonlocal place
+        for made in resampler.resample(frame) if resampler else ():
+            yield place, _planes(made)
+            place += made.samples
+
     for frame in frames:
-        yield from resampler.resample(cast(AudioFrame, frame))
-    yield from resampler.resample(None)
+        second = due if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if form != known or abs(second - due) > JITTER:
+            yield from resampled(None)
+            resampler, known = av.AudioResampler("flt", layout, RATE), form
+            due, place = second, round(second * RATE)
+        yield from resampled(frame)
+        due += Fraction(frame.samples, frame.sample_rate)
+    yield from resampled(None)
 
 
 def _planes(frame: AudioFrame) -> Samples:
@@ -131,7 +151,12 @@ def _walk(times: TimeMap, fps: Fraction, start: Fraction, per_second: Fraction) 
 
 
 def stretched(
-    path: Path, start: Fraction, per_second: Fraction, times: TimeMap, fps: Fraction, keep_pitch: bool
+    path: Path,
+    start: Fraction,
+    per_second: Fraction,
+    times: TimeMap,
+    fps: Fraction,
+    keep_pitch: bool,
 ) -> Samples:
     """The sound of `path` along `times`, (channels, samples) at RATE, exactly as long as the output frames.
 

@@ -6,17 +6,20 @@ from __future__ import annotations
 import subprocess
 import sys
 import wave
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from core.messages import InputError
+from core.movies import Movie
 from core.sound import RATE, has_sound, is_complete, read_sound, stretched, wav
+from core.source import open_source
 from core.timing import constant, drawn, eased
-from scripts.clips import find_clicks, write_clip
+from scripts.clips import find_clicks, read_number, write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 F = Fraction
@@ -154,6 +157,71 @@ def test_sound_of_a_movie(tmp_path: Path) -> None:
     assert [round(time * 24, 1) for time in find_clicks(read_sound(movie, 0, 2)[0], 2)] == [10.1, 40.1]
     seeking = read_sound(movie, 1.5, 2)
     assert [round((1.5 + time) * 24, 1) for time in find_clicks(seeking[0], 1)] == [40.1]
+
+
+def test_a_stream_that_was_cut_is_in_step_with_its_picture(tmp_path: Path) -> None:
+    """Its first packets belong to a picture that is gone; AAC in such a stream begins with 21 ms of its own."""
+    whole = write_clip(tmp_path / "whole.ts", 96, F(24), (192, 108), flashes=(58, 82)).read_bytes()
+    path = tmp_path / "cut.ts"
+    path.write_bytes(whole[len(whole) // 188 * 3 // 10 * 188 :])
+    with open_source(path) as source:
+        first = read_number(next(source.frames(0, 1)))
+        assert isinstance(source, Movie)
+        late = source._stream.start_time
+    with av.open(str(path)) as container:
+        assert late is not None
+        assert next(container.decode(video=0)).pts > late + 9000, "the clip is not cut in the middle of a group"
+    found = find_clicks(read_sound(path, 0, 3)[0], 2)
+    assert np.allclose(found, [(58 - first) / 24, (82 - first) / 24], atol=0.03)
+    found = find_clicks(read_sound(path, 1.2, 3)[0], 1)
+    assert np.allclose(found, [(82 - first) / 24 - 1.2], atol=0.03)
+
+
+def write_timed(path: Path, wave: np.ndarray, times: Callable[[float], float | None]) -> Path:
+    """Mono sound in frames of 20 ms, each at the second that `times` says for its own; without those of None."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=RATE, layout="mono")
+        for place in range(0, len(wave), 960):
+            time = times(place / RATE)
+            if time is not None:
+                part = np.rint(wave[None, place : place + 960] * 32767).astype(np.int16)
+                frame = av.AudioFrame.from_ndarray(part, "s16", "mono")
+                frame.sample_rate, frame.time_base, frame.pts = RATE, F(1, 1000), round(time * 1000)
+                container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture
+def hum() -> np.ndarray:
+    return np.round(np.random.default_rng(0).uniform(-0.5, 0.5, 3 * RATE) * 32767) / 32767
+
+
+def test_a_gap_is_silent_and_moves_nothing(tmp_path: Path, hum: np.ndarray) -> None:
+    path = write_timed(tmp_path / "a.mkv", hum, lambda time: None if 1.0 <= time < 1.8 else time)
+    hum[RATE : RATE * 9 // 5] = 0
+    assert np.abs(read_sound(path, 0, 3)[0] - hum).max() < 1e-4
+    assert np.abs(read_sound(path, 1.5, 3)[0] - hum[RATE * 3 // 2 :]).max() < 1e-4
+
+
+def test_one_frame_that_lacks_is_silent(tmp_path: Path, hum: np.ndarray) -> None:
+    path = write_timed(tmp_path / "a.mkv", hum, lambda time: None if 1.0 <= time < 1.01 else time)
+    hum[RATE : RATE + 960] = 0
+    assert np.abs(read_sound(path, 0, 3)[0] - hum).max() < 1e-4
+
+
+def test_timestamps_that_waver_leave_no_holes(tmp_path: Path, hum: np.ndarray) -> None:
+    path = write_timed(tmp_path / "a.mkv", hum, lambda time: time + 0.004 * np.sin(9 * time))
+    assert np.abs(read_sound(path, 0, 3)[0] - hum).max() < 1e-4
+
+
+def test_what_overlaps_is_cut(tmp_path: Path, hum: np.ndarray) -> None:
+    path = write_timed(tmp_path / "a.mkv", hum, lambda time: time - 0.015 * (time >= 1))
+    sound = read_sound(path, 0, 3)[0]
+    assert np.abs(sound[:RATE] - hum[:RATE]).max() < 1e-4
+    cut = RATE * 15 // 1000
+    assert np.abs(sound[RATE:-cut] - hum[RATE + cut :]).max() < 1e-4
+    assert not sound[-cut:].any()
 
 
 def test_no_sound(tmp_path: Path) -> None:
