@@ -157,7 +157,10 @@ def _write_sounds(job: Job, sink: Sink, times: TimeMap, fps: Fraction, tell: Tel
         name = sound_name(number)
         if not sound.is_complete(sink.folder / name):
             tell(Status(f"Stretching the sound of {path}"))
-            made = sound.stretched(Path(path), start, per_second, times, fps, keep_pitch=job.sound != "tape")
+            keep_pitch = job.sound != "tape"
+            made = sound.stretched(
+                Path(path), start, per_second, times, fps, keep_pitch, lambda text: tell(Warning(text))
+            )
             sink.write_file(name, sound.wav(made))
         names.append(name)
     return names

@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 import os
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.util import find_spec
@@ -16,6 +16,8 @@ from typing import cast
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import InputContainer
 from numpy.typing import NDArray
 
 from .images import READABLE
@@ -39,6 +41,7 @@ BLEND = 480
 """Samples over which pieces that were stretched apart run into each other."""
 
 Samples = NDArray[np.float32]
+Warn = Callable[[str], None]
 
 
 def keeps_pitch_well() -> bool:
@@ -57,10 +60,11 @@ def has_sound(path: Path) -> bool:
         return False  # whoever opens it as a movie says what is wrong with it
 
 
-def read_sound(path: Path, start: float, end: float) -> Samples:
+def read_sound(path: Path, start: float, end: float, warn: Warn = lambda text: None) -> Samples:
     """The sound of a file between two times in seconds, (channels, samples) at RATE, silence where it has none.
 
-    Time 0 is where the file's picture begins (see movies.beginning); without a picture, its sound. Raises InputError where the file has no sound that can be read.
+    Time 0 is where the file's picture begins (see movies.beginning); without a picture, its sound. `warn` is told where
+    it is damaged, and silent therefore. Raises InputError where the file has no sound that can be read.
     """
     try:
         zero = beginning(path)
@@ -79,9 +83,11 @@ def read_sound(path: Path, start: float, end: float) -> Samples:
         samples = np.zeros((stream.codec_context.channels, max(0, round((end - start) * RATE))), np.float32)
         if start > 1:
             container.seek(round((begin - 1) * av.time_base), backward=True)
-        written = 0
+        damage: list[_Damage] = []
+        written, is_heard = 0, False
         try:
-            for place, piece in _pieces(container.decode(stream), stream.codec_context.layout.name):
+            for place, piece in _pieces(_frames(container, stream, damage), stream.codec_context.layout.name):
+                is_heard = True
                 place -= round(begin * RATE)
                 skipped = max(0, written - place)
                 target = samples[:, place + skipped : max(0, place + piece.shape[1])]
@@ -91,7 +97,37 @@ def read_sound(path: Path, start: float, end: float) -> Samples:
                     break
         except av.error.FFmpegError as error:
             raise InputError(f"The sound of {path} cannot be decoded ({error.strerror}): choose Mute.") from error
+        if damage and not is_heard:
+            raise InputError(f"The sound of {path} cannot be decoded ({damage[0].reason}): choose Mute.")
+        # before the range, where decoding began, a decoder may lack what came before
+        seconds = [one.second for one in damage if one.second is not None and one.second >= begin]
+    if seconds:
+        some = ", ".join(f"{second:.2f} s" for second in seconds[:5]) + (", ..." if len(seconds) > 5 else "")
+        warn(f"{path} has damaged sound near {some}: it is silent there.")
     return samples
+
+
+@dataclass(frozen=True)
+class _Damage:
+    """A packet of sound that cannot be decoded."""
+
+    second: float | None
+    """Of the file."""
+    reason: str | None
+
+
+def _frames(container: InputContainer, stream: AudioStream, damage: list[_Damage]) -> Iterator[AudioFrame]:
+    """Frames from where the file stands, without those that are damaged."""
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except MemoryError:
+            raise
+        except av.error.FFmpegError as error:
+            second = None if packet.pts is None else float(packet.pts * packet.time_base)
+            damage.append(_Damage(second, error.strerror))
+            continue
+        yield from frames
 
 
 def _pieces(frames: Iterator[AudioFrame], layout: str) -> Iterator[tuple[int, Samples]]:
@@ -157,15 +193,16 @@ def stretched(
     times: TimeMap,
     fps: Fraction,
     keep_pitch: bool,
+    warn: Warn = lambda text: None,
 ) -> Samples:
     """The sound of `path` along `times`, (channels, samples) at RATE, exactly as long as the output frames.
 
     `start` is the second of the file at which the range begins, `per_second` how many of the map's source frames make a
     second, `fps` the output's frame rate. Without `keep_pitch` it is played slower, as a tape is. Backwards where the
-    map goes backwards, silent where it stands still.
+    map goes backwards, silent where it stands still. `warn` and what is raised: see `read_sound`.
     """
     walk = _walk(times, fps, start, per_second)
-    source = read_sound(path, walk.start, walk.end)
+    source = read_sound(path, walk.start, walk.end, warn)
     return _with_pitch(source, walk) if keep_pitch else _as_tape(source, walk)
 
 

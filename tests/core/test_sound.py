@@ -224,6 +224,39 @@ def test_what_overlaps_is_cut(tmp_path: Path, hum: np.ndarray) -> None:
     assert not sound[-cut:].any()
 
 
+def test_a_damaged_packet_is_silent_and_told(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", 72, F(24), (64, 36))
+    whole = read_sound(path, 0, 3)
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(audio=0) if packet.size]
+    place, size = packets[70]
+    assert place is not None
+    data[place : place + size] = b"\xff" * size
+    path.write_bytes(data)
+    told: list[str] = []
+    sound = read_sound(path, 0, 3, told.append)
+    assert told == [f"{path} has damaged sound near 1.49 s: it is silent there."]
+    around = slice(69 * 1024, 74 * 1024)  # the decoder overlaps packets
+    assert np.abs(sound - whole)[:, : around.start].max() < 1e-3
+    assert np.abs(sound - whole)[:, around.stop :].max() < 1e-3
+    assert np.abs(sound - whole).max() > 0.01
+    assert read_sound(path, 1.6, 3, told.append).any()
+    assert len(told) == 1, "what is not in the range is told"
+
+
+def test_sound_of_which_nothing_can_be_decoded(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", 24, F(24), (64, 36))
+    data = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        for packet in container.demux(audio=0):
+            if packet.size and packet.pos is not None:
+                data[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="cannot be decoded .*: choose Mute"):
+        read_sound(path, 0, 1)
+
+
 def test_no_sound(tmp_path: Path) -> None:
     silent = write_clip(tmp_path / "a.mp4", 4, F(24), (64, 36), sound=False)
     assert not has_sound(silent)
