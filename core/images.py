@@ -133,15 +133,16 @@ def _read_exr(path: Path) -> Image:
     import OpenEXR
 
     try:
-        with OpenEXR.File(str(path)) as file:
+        # apart, since the library joins none of which one is half and another is not
+        with OpenEXR.File(str(path), separate_channels=True) as file:
             channels = {name: channel.pixels for name, channel in file.channels().items()}
     except (RuntimeError, OSError) as error:
         raise InputError(f"{path} is no OpenEXR image that can be read ({error}): {RENEW}.") from error
-    for name in ("RGBA", "RGB"):
-        if name in channels:
-            return np.ascontiguousarray(channels[name])
-    if "Y" in channels:
-        return np.repeat(channels["Y"][..., None], 3, axis=2)
+    for colours in (("R", "G", "B"), ("Y", "Y", "Y")):
+        if channels.keys() >= set(colours):
+            chosen = [channels[name] for name in (*colours, *("A" for name in channels if name == "A"))]
+            kind = np.float16 if all(channel.dtype == np.float16 for channel in chosen) else np.float32
+            return cv2.merge([channel.astype(kind, copy=False) for channel in chosen])
     raise InputError(
         f"{path} holds no colour channels R, G, B (it has {', '.join(sorted(channels)[:5])}): save the layer that you "
         "need as an image of its own."

@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import OpenEXR
 import pytest
 from av.container import InputContainer
 
@@ -261,6 +262,31 @@ def test_holes_in_a_sequence_are_held_and_told(images: Path, tmp_path: Path) -> 
     with open_source(tmp_path / "s", warn=told.append) as source:
         assert [read_number(frame) for frame in source.frames(0, 12)] == [0, 1, 2, 3, 3, 3, 6, 7, 7, 9, 10, 11]
     assert told == [f"{tmp_path / 's'} lacks images of its sequence (5, 6, 9): for each, the image before it is held."]
+
+
+HALF, FLOAT = np.float16, np.float32
+
+
+@pytest.mark.parametrize(
+    ("kinds", "shown", "kind"),
+    [
+        ({"R": HALF, "G": HALF, "B": HALF}, "RGB", HALF),
+        ({"R": FLOAT, "G": FLOAT, "B": HALF}, "RGB", FLOAT),
+        ({"R": HALF, "G": HALF, "B": HALF, "A": FLOAT}, "RGBA", FLOAT),
+        ({"R": HALF, "G": HALF, "B": HALF, "A": HALF, "Z": FLOAT}, "RGBA", HALF),
+        ({"Y": HALF}, "YYY", HALF),
+        ({"Y": HALF, "A": HALF}, "YYYA", HALF),
+        ({"Y": FLOAT, "A": HALF}, "YYYA", FLOAT),
+    ],
+)
+def test_channels_of_an_exr(tmp_path: Path, kinds: dict[str, type], shown: str, kind: type) -> None:
+    channels = {name: np.full((4, 6), place / 8, kind) for place, (name, kind) in enumerate(kinds.items(), start=1)}
+    with OpenEXR.File({"type": OpenEXR.scanlineimage}, dict(channels)) as file:
+        file.write(str(tmp_path / "a1.exr"))
+    with open_source(tmp_path) as source:
+        (image,) = source.frames(0, 1)
+    assert image.dtype == kind
+    assert np.array_equal(image, np.dstack([channels[name] for name in shown]))
 
 
 def test_images_of_different_sizes(images: Path, tmp_path: Path) -> None:
