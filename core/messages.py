@@ -244,4 +244,5 @@ def claim_stdout() -> IO[str]:
     private = os.dup(1)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    return open(private, "w", encoding="utf-8", newline="\n")
+    # a file's name on Linux may hold bytes that are no text
+    return open(private, "w", encoding="utf-8", errors="backslashreplace", newline="\n")

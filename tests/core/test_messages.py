@@ -104,3 +104,13 @@ def test_nothing_else_reaches_standard_output() -> None:
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=os.getcwd())
     assert ended.stdout == encode(Status("mine")) + "\n"
     assert sorted(ended.stderr.split("\n")) == ["", "a C library", "a child", "python"]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_names_that_are_no_text_are_told(as_json: bool) -> None:
+    program = (
+        "from core.messages import Messenger, Status, claim_stdout\n"
+        f"Messenger(claim_stdout(), {as_json}).send(Status('Opening caf\\udce9.mp4'))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=os.getcwd())
+    assert ended.stdout.rstrip() == (encode(Status("Opening caf\udce9.mp4")) if as_json else r"Opening caf\udce9.mp4")
