@@ -18,6 +18,9 @@ from .messages import InputError
 
 Warn = Callable[[str], None]
 
+MOST_HOLES, MOST_HOLES_EACH = 1000, 10
+"""Missing images, in all and for each that is there, beyond both of which numbers are no frames: the time, a date."""
+
 
 def _number(name: str) -> tuple[str, int, str] | None:
     """A name's last run of digits, with what stands before and after it: "shot_0012.png" -> ("shot_", 12, ".png")."""
@@ -28,12 +31,13 @@ def _number(name: str) -> tuple[str, int, str] | None:
 def sequence_in(folder: Path, warn: Warn = lambda text: None) -> list[str]:
     """Names of the one image sequence in a folder, in the order of their numbers; holes as in `sequence_from`.
 
-    Raises InputError where the folder holds no images, or more than one sequence.
+    Hidden files, as macOS puts beside others, do not count. Raises InputError where the folder holds no images, or more
+    than one sequence.
     """
     runs: dict[tuple[str, str], dict[int, str]] = {}
     for entry in folder.iterdir():
         parts = _number(entry.name)
-        if parts and entry.suffix.lower() in images.READABLE:
+        if parts and entry.suffix.lower() in images.READABLE and not entry.name.startswith("."):
             runs.setdefault((parts[0], parts[2]), {})[parts[1]] = entry.name
     if not runs:
         raise InputError(f"{folder} holds no numbered images: name a movie, or the first file of an image sequence.")
@@ -61,7 +65,14 @@ def sequence_from(first: Path, warn: Warn = lambda text: None) -> list[str]:
 
 
 def _without_holes(folder: Path, numbered: dict[int, str], warn: Warn) -> list[str]:
-    numbers = range(min(numbered), max(numbered) + 1)
+    first, last = min(numbered), max(numbered)
+    holes = last - first + 1 - len(numbered)
+    if holes > max(MOST_HOLES, MOST_HOLES_EACH * len(numbered)):
+        raise InputError(
+            f"{folder} holds {len(numbered)} images numbered {first} to {last}, so {holes} would be missing: "
+            "that is no sequence. Number them one after the other (1, 2, 3), each sequence in a folder of its own."
+        )
+    numbers = range(first, last + 1)
     missing = [number for number in numbers if number not in numbered]
     if missing:
         some = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")

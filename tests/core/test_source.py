@@ -17,6 +17,7 @@ from av.container import InputContainer
 
 from core.messages import InputError
 from core.movies import Movie, open_file
+from core.sequences import sequence_in
 from core.sound import has_sound
 from core.source import open_source
 from scripts.clips import draw, read_number, write_clip
@@ -262,6 +263,36 @@ def test_holes_in_a_sequence_are_held_and_told(images: Path, tmp_path: Path) -> 
     with open_source(tmp_path / "s", warn=told.append) as source:
         assert [read_number(frame) for frame in source.frames(0, 12)] == [0, 1, 2, 3, 3, 3, 6, 7, 7, 9, 10, 11]
     assert told == [f"{tmp_path / 's'} lacks images of its sequence (5, 6, 9): for each, the image before it is held."]
+
+
+@pytest.mark.parametrize(("names", "holes"), [((1, 1002), 1000), ((1, 1003), 1001), ((*range(200), 2300), 2100)])
+def test_numbers_that_count_no_frames(tmp_path: Path, names: tuple[int, ...], holes: int) -> None:
+    for number in names:
+        (tmp_path / f"a{number}.png").write_bytes(b"")
+    told: list[str] = []
+    if holes > max(1000, 10 * len(names)):
+        with pytest.raises(InputError, match=f"holds {len(names)} images numbered .*, so {holes} would be missing"):
+            sequence_in(tmp_path, told.append)
+        assert not told
+    else:
+        assert len(sequence_in(tmp_path, told.append)) == len(names) + holes
+        assert len(told) == 1
+
+
+def test_dates_in_names_are_no_frame_numbers(tmp_path: Path) -> None:
+    for time in ("20230101120000", "20240101120000", "20240101120000000000000000"):
+        cv2.imwrite(str(tmp_path / f"IMG_{time}.png"), draw(0))
+    for path in (tmp_path, tmp_path / "IMG_20230101120000.png"):
+        with pytest.raises(InputError, match=r"that is no sequence. Number them one after the other"):
+            open_source(path)
+
+
+def test_hidden_files_are_no_sequence(images: Path, tmp_path: Path) -> None:
+    shutil.copytree(images, tmp_path / "s")
+    for name in ("._shot_001.png", "._shot_002.png", ".old_7.png"):
+        (tmp_path / "s" / name).write_bytes(b"\x00\x05\x16\x07")
+    with open_source(tmp_path / "s") as source:
+        assert source.files == tuple(f"shot_{number:03d}.png" for number in range(1, 13))
 
 
 HALF, FLOAT = np.float16, np.float32
