@@ -25,7 +25,9 @@ from .whole import is_whole
 Image = NDArray[Any]
 
 RENEW = "render or copy that file again, or choose a range without it"
-READABLE = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".tga", ".exr"}
+READABLE = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".exr"}
+UNREADABLE = {".tga", ".dpx", ".cin", ".sgi", ".rgb", ".psd"}
+"""Images that Blender reads and this does not: FFmpeg would take one for a movie of one frame."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +124,21 @@ def read(path: Path) -> Image:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check that the file is there.") from error
     image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if image is None and path.suffix.lower() in UNREADABLE:
+        raise not_read(path)
     if image is None:
         raise InputError(f"{path} is no image that can be read, or only a part of one: {RENEW}.")
     if image.ndim == 2 or image.shape[2] == 1:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
     return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+
+
+def not_read(path: Path) -> InputError:
+    """What is to be said of an image in a format that is not read."""
+    return InputError(
+        f"{path} is an image in a format that is not read ({path.suffix}): convert the images, for example to PNG or "
+        "OpenEXR, and slow those."
+    )
 
 
 def _read_exr(path: Path) -> Image:
@@ -136,7 +148,7 @@ def _read_exr(path: Path) -> Image:
         # apart, since the library joins none of which one is half and another is not
         with OpenEXR.File(str(path), separate_channels=True) as file:
             channels = {name: channel.pixels for name, channel in file.channels().items()}
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, ValueError) as error:
         raise InputError(f"{path} is no OpenEXR image that can be read ({error}): {RENEW}.") from error
     for colours in (("R", "G", "B"), ("Y", "Y", "Y")):
         if channels.keys() >= set(colours):

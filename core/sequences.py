@@ -35,10 +35,15 @@ def sequence_in(folder: Path, warn: Warn = lambda text: None) -> list[str]:
     than one sequence.
     """
     runs: dict[tuple[str, str], dict[int, str]] = {}
+    unreadable: list[Path] = []
     for entry in folder.iterdir():
-        parts = _number(entry.name)
-        if parts and entry.suffix.lower() in images.READABLE and not entry.name.startswith("."):
+        parts = None if entry.name.startswith(".") else _number(entry.name)
+        if parts and entry.suffix.lower() in images.READABLE:
             runs.setdefault((parts[0], parts[2]), {})[parts[1]] = entry.name
+        elif parts and entry.suffix.lower() in images.UNREADABLE:
+            unreadable.append(entry)
+    if not runs and unreadable:
+        raise images.not_read(min(unreadable))
     if not runs:
         raise InputError(f"{folder} holds no numbered images: name a movie, or the first file of an image sequence.")
     if len(runs) > 1:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .color import Encoding
-from .images import READABLE, Image
+from .images import READABLE, UNREADABLE, Image, not_read
 from .messages import InputError
 from .movies import Movie
 from .sequences import ImageSequence, sequence_from, sequence_in, with_holes_held
@@ -68,4 +68,6 @@ def open_source(
         return ImageSequence(path, sequence_in(path, warn), fps or DEFAULT_SEQUENCE_FPS)
     if path.suffix.lower() in READABLE:
         return ImageSequence(path.parent, sequence_from(path, warn), fps or DEFAULT_SEQUENCE_FPS)
+    if path.suffix.lower() in UNREADABLE:
+        raise not_read(path)
     return Movie(path, warn)

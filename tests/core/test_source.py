@@ -295,6 +295,22 @@ def test_hidden_files_are_no_sequence(images: Path, tmp_path: Path) -> None:
         assert source.files == tuple(f"shot_{number:03d}.png" for number in range(1, 13))
 
 
+@pytest.mark.parametrize("suffix", [".tga", ".dpx", ".SGI"])
+def test_formats_that_are_not_read(tmp_path: Path, suffix: str) -> None:
+    name = f"a1{suffix}"
+    if suffix == ".tga":
+        (tmp_path / name).write_bytes(bytes([0, 0, 2, *[0] * 9, 4, 0, 3, 0, 24, 32]) + bytes(36))
+    else:
+        with av.open(str(tmp_path / name), "w", format="image2") as container:
+            stream = container.add_stream(suffix[1:].lower(), rate=24)
+            stream.width, stream.height, stream.pix_fmt = 320, 180, "rgb24"
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(draw(0), format="rgb24")))
+            container.mux(stream.encode())
+    for path, files in ((tmp_path, ()), (tmp_path / name, ()), (tmp_path, (name,))):
+        with pytest.raises(InputError, match=rf"a1{suffix} is an image in a format that is not read .*: convert the"):
+            open_source(path, files)
+
+
 HALF, FLOAT = np.float16, np.float32
 
 
