@@ -92,7 +92,7 @@ def _set(arguments: argparse.Namespace) -> tuple[sets.Set, str]:
 def _plan(arguments: argparse.Namespace) -> dict[str, Any]:
     chosen, why = _set(arguments)
     try:
-        installer.check_base(arguments.base)
+        installer.check_base(arguments.base, arguments.folder.absolute())
         problem = ""
     except Failure as failure:
         problem = str(failure)

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,8 @@ ABOUT_PYTHON = (
     "import json, platform, struct, sys\n"
     "try:\n    import ensurepip, venv\n    lacks = ''\n"
     "except ImportError as error:\n    lacks = error.name\n"
-    "print(json.dumps([sys.version_info[:2], struct.calcsize('P') * 8, platform.machine(), lacks]))"
+    "print(json.dumps([sys.version_info[:2], struct.calcsize('P') * 8, platform.machine(), lacks,"
+    " [sys.executable, sys._base_executable]]))"
 )
 
 
@@ -45,10 +47,11 @@ def digest(chosen: Set) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def check_base(base: Path) -> tuple[int, int]:
-    """The version of a Python that environments can be made of.
+def check_base(base: Path, folder: Path) -> tuple[Path, tuple[int, int]]:
+    """The Python that the environment in `folder` can be made of, and its version.
 
-    Raises InputError where it cannot be used, before anything is downloaded.
+    That is `base`, or, where `base` lies in the folder, which is emptied first, the one that it was itself made of.
+    Raises InputError where it cannot be used, before anything is deleted or downloaded.
     """
     oldest, newest = (".".join(map(str, version)) for version in PYTHONS)
     advice = f"name a 64-bit Python {oldest} to {newest} as Base Python (python.org has installers)"
@@ -57,7 +60,7 @@ def check_base(base: Path) -> tuple[int, int]:
             [str(base), "-I", "-c", ABOUT_PYTHON], stdin=subprocess.DEVNULL, capture_output=True, timeout=30,
             check=True, text=True, encoding="utf-8", creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         ).stdout  # fmt: skip
-        version, bits, machine, lacks = json.loads(told)
+        version, bits, machine, lacks, (found, behind) = json.loads(told)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise InputError(f"{base} does not start as a Python ({short(error)}): {advice}.") from error
     if not PYTHONS[0] <= tuple(version) <= PYTHONS[1]:
@@ -71,7 +74,22 @@ def check_base(base: Path) -> tuple[int, int]:
             f"{base} has no module {lacks!r} and cannot make environments: install it (python3-venv on Debian and "
             f"Ubuntu), or {advice}."
         )
-    return tuple(version)
+    if _is_reached_through(Path(found), folder):
+        others = (Path(behind), Path(found).resolve())
+        outside = [other for other in others if other.exists() and not _is_reached_through(other, folder)]
+        if not outside:
+            raise InputError(f"{base} lies in {folder}, which is emptied to make the environment: {advice}.")
+        base = outside[0]
+    return base, tuple(version)
+
+
+def _is_reached_through(path: Path, folder: Path) -> bool:
+    """Whether a file, or a link on the way to it, lies in a folder."""
+    while not path.parent.resolve().is_relative_to(folder.resolve()):
+        if not path.is_symlink():
+            return False
+        path = path.parent / path.readlink()
+    return True
 
 
 def create(folder: Path, base: Path, chosen: Set, sources: Sources, tell: Tell, cancel: threading.Event) -> Path:
@@ -79,13 +97,18 @@ def create(folder: Path, base: Path, chosen: Set, sources: Sources, tell: Tell, 
 
     Raises InputError for what the user can mend, and Cancelled; what is installed by then stays for the next time.
     """
-    version = check_base(base)
+    base, version = check_base(base, folder)
     check_sources(sources)
     _refuse_foreign(folder)
     with _alone(folder):
+        kept = _is_of(folder, version) and _set_of(folder) == chosen.id
+        if not kept and sys.platform == "win32" and _is_reached_through(Path(sys.executable), folder):
+            raise InputError(
+                f"{folder} has to be made anew, and Windows deletes no program that runs: run this command with "
+                f"{base}, not with {sys.executable}."
+            )
         (folder / MARKER).unlink(missing_ok=True)
         installation = Installation(folder, python_in(folder), chosen, sources, tell, cancel)
-        kept = _is_of(folder, version) and _set_of(folder) == chosen.id
         if not kept:
             _make(folder, base, tell)
             with explained(f"The environment {folder}"):

@@ -69,10 +69,10 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def create(folder: Path, server: Server, cancel: threading.Event | None = None) -> list[Record]:
+def create(folder: Path, server: Server, cancel: threading.Event | None = None, base: Path = BASE) -> list[Record]:
     told: list[Record] = []
     sources = Sources(index=f"{server.address}/simple/")
-    installer.create(folder, BASE, SMALL, sources, told.append, cancel or threading.Event())
+    installer.create(folder, base, SMALL, sources, told.append, cancel or threading.Event())
     return told
 
 
@@ -297,22 +297,65 @@ def test_build_for_another_accelerator_is_replaced(server: Server, folder: Path)
     assert values(folder) == "2", "and mended, too"
 
 
+def python_that_says(path: Path, *words: object) -> Path:
+    """What answers as `path` would, were it a Python."""
+    path.write_text(f"#!/bin/sh\necho '{json.dumps([*words, [str(path), str(path)]])}'\n")
+    path.chmod(0o755)
+    return path
+
+
 def test_python_that_cannot_be_the_base(tmp_path: Path, server: Server) -> None:
     for answer, sentence in (
-        ("[[3, 9], 64, \"x86_64\", \"\"]", "is Python 3.9, which PyTorch has no packages for"),
-        ("[[3, 13], 32, \"x86\", \"\"]", "is a 32-bit Python"),
-        ("[[3, 13], 64, \"x86_64\", \"ensurepip\"]", "has no module 'ensurepip' and cannot make environments"),
-        ("no", "does not start as a Python"),
-    ):  # fmt: skip
-        base = tmp_path / "python"
-        base.write_text(f"#!/bin/sh\necho '{answer}'\n")
-        base.chmod(0o755)
+        (([3, 9], 64, "x86_64", ""), "is Python 3.9, which PyTorch has no packages for"),
+        (([3, 13], 32, "x86", ""), "is a 32-bit Python"),
+        (([3, 13], 64, "x86_64", "ensurepip"), "has no module 'ensurepip' and cannot make environments"),
+        (("no",), "does not start as a Python"),
+    ):
+        base = python_that_says(tmp_path / "python", *answer)
         with pytest.raises(InputError, match=f"{sentence}.* Base Python"):
             installer.create(tmp_path / "env", base, SMALL, Sources(), lambda record: None, threading.Event())
     with pytest.raises(InputError, match="does not start as a Python .*No such file"):
-        installer.check_base(tmp_path / "nothing")
+        installer.check_base(tmp_path / "nothing", tmp_path)
     assert server.asked == [], "nothing is downloaded before that is known"
     assert not (tmp_path / "env").exists()
+
+
+def test_environment_made_anew_by_its_own_python(server: Server, folder: Path) -> None:
+    (folder / "lento.set").write_text("linux-cu130")
+    create(folder, server, base=installer.python_in(folder))
+    assert values(folder) == "2"
+    assert not Path(json.loads((folder / "lento.json").read_text())["base"]).is_relative_to(folder)
+
+
+def test_windows_deletes_no_python_that_runs(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "lento.set").write_text("linux-cu130")
+    (folder / "lento.json").write_text("{}")
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(sys, "executable", str(installer.python_in(folder)))
+    with pytest.raises(InputError, match="made anew, and Windows deletes no program that runs: run .* with .*, not"):
+        create(folder, server, base=installer.python_in(folder))
+    assert (is_complete(folder), installer.python_in(folder).exists()) == (True, True)
+
+
+@pytest.mark.parametrize("through", ["the folder", "a link to the folder", "a link to its Python"])
+def test_base_is_looked_for_outside_of_the_folder_that_is_emptied(folder: Path, tmp_path: Path, through: str) -> None:
+    link, named = tmp_path / "link", folder
+    link.symlink_to(installer.python_in(folder) if through == "a link to its Python" else folder)
+    if through == "a link to the folder":
+        named = link
+    base = link if through == "a link to its Python" else installer.python_in(folder)
+    found, version = installer.check_base(base, named)
+    assert version == sys.version_info[:2]
+    shutil.rmtree(folder)
+    assert installer.check_base(found, named) == (found, version)
+
+
+def test_base_that_would_be_deleted_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "lento.set").write_text(SMALL.id)
+    base = python_that_says(tmp_path / "python", [3, 13], 64, "x86_64", "")
+    with pytest.raises(InputError, match="python lies in .*, which is emptied .*: name a 64-bit Python .* as Base"):
+        installer.create(tmp_path, base, SMALL, Sources(), lambda record: None, threading.Event())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lento.set", "python"]
 
 
 def test_worker_and_installation_keep_out_of_each_others_way(server: Server, folder: Path) -> None:
