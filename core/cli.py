@@ -249,8 +249,6 @@ def job_of(arguments: argparse.Namespace, tell: Callable[[Record], None]) -> Job
         chosen = {field.name: getattr(arguments, field.name) for field, _ in options(Job)}
         chosen = {name: value for name, value in chosen.items() if value is not None}
         chosen["time"] = _time_of(arguments)
-        if arguments.host_fps and chosen["time"] == "factor":
-            chosen["factor"] = chosen.get("factor", Job.factor) * arguments.host_fps / source.fps
     return Job(
         source=str(source.path),
         files=source.files,

@@ -202,7 +202,8 @@ class Job:
     fps: Fraction | None = None
     """Frame rate of an image sequence; a movie brings its own."""
     host_fps: Fraction | None = None
-    """Frame rate that the result is played at, where a host plays it."""
+    """Frame rate that the result is played at, where that is not the source's: normal speed is what was recorded, then.
+    A host says with `host_length` or `retimed` how it counts, and its own frame after frame are normal."""
     host_length: int | None = None
     """Length of the whole media as the host counts it. A host may play a movie of another frame rate in the movie's own
     time and count in its own frames: the worker sees it by this length. All frame numbers of the job are then the
@@ -212,7 +213,7 @@ class Job:
     measured to the media's last frame, or with `retimed_to_end` to its end."""
     retimed_to_end: bool = False
     speeds: Knots = ()
-    """For the time "curve": speeds (1 = as recorded) at output frames from 0; see timing.TimeMap."""
+    """For the time "curve": speeds (1 = normal) at output frames from 0; see timing.TimeMap."""
     cuts_at: tuple[int, ...] = ()
     """Frames that begin a new shot for certain, in frames as the job counts."""
     no_cuts_at: tuple[int, ...] = ()

@@ -84,21 +84,28 @@ def time_map(job: Job, rate: Fraction = Fraction(1), fps: Fraction | None = None
     job asks for a time that cannot be.
     """
     frames = job.end - job.start
-    factor = job.factor
-    if job.time == "smooth":
-        if job.host_fps is None or fps is None:
-            raise InputError("time: smooth needs the frame rate to play at: name one (--host-fps).")
-        factor = rate * job.host_fps / fps
+    normal = _normal_speed(job, fps)
     try:
         if job.time == "curve":
-            return timing.drawn(frames, job.speeds)
-        if job.time == "fit":
-            return timing.eased(frames, factor, job.ease, job.ramp, job.length)
+            return timing.drawn(frames, job.speeds, normal)
         if job.time == "smooth":
-            return timing.constant(frames, factor)
-        return timing.eased(frames, factor, job.ease, job.ramp)
+            if job.host_fps is None or fps is None:
+                raise InputError("time: smooth needs the frame rate to play at: name one (--host-fps).")
+            return timing.constant(frames, rate * job.host_fps / fps)
+        length = job.length if job.time == "fit" else None
+        return timing.eased(frames, job.factor, job.ease, job.ramp, length, normal)
     except timing.TimeError as error:
         raise InputError(f"time: the range cannot be slowed so: {error}.") from error
+
+
+def _normal_speed(job: Job, fps: Fraction | None) -> Fraction:
+    """Frames as the job counts for each output frame, at the speed that was recorded.
+
+    A host that says how long the media is for it counts in the frames that it plays, and what it plays is normal.
+    """
+    if job.host_fps is None or fps is None or job.host_length is not None or job.retimed is not None:
+        return timing.NORMAL
+    return fps / job.host_fps
 
 
 def make_plan(

@@ -21,6 +21,8 @@ from typing import Any
 
 LONGEST = 1_000_000
 """Output frames of a map, at the most: eleven hours at 24 frames a second."""
+NORMAL = Fraction(1)
+"""Frames of the range for each output frame at normal speed, where both are played at the same rate."""
 
 Knots = tuple[tuple[Fraction, Fraction], ...]
 EASES = ("none", "in", "out", "both")
@@ -113,56 +115,60 @@ def fitted(frames: int, count: int) -> TimeMap:
     return TimeMap(frames, ((Fraction(0), Fraction(frames, count)),), count)
 
 
-def eased(frames: int, factor: Fraction, ease: str, ramp: int, fit: int | None = None) -> TimeMap:
+def eased(
+    frames: int, factor: Fraction, ease: str, ramp: int, fit: int | None = None, normal: Fraction = NORMAL
+) -> TimeMap:
     """The range slowed `factor` times, or in `fit` frames, entered and left at normal speed.
 
-    `ease` is one of EASES; over `ramp` output frames at that end the speed changes smoothly (3x^2 - 2x^3) between 1 and
-    that of the middle. The middle's speed differs from 1/factor by what makes the length a whole number of frames, so
-    that the last frame runs into what comes after it. Raises TimeError for ramps that do not fit.
+    `ease` is none, in, out or both; over `ramp` output frames at that end the speed changes smoothly (3x^2 - 2x^3)
+    between the normal one and that of the middle. The middle's speed differs from normal / factor by what makes the
+    length a whole number of frames, so that the last frame runs into what comes after it. Raises TimeError for ramps
+    that do not fit.
     """
     ramps = {"none": 0, "in": 1, "out": 1, "both": 2}[ease]
     if not ramps or ramp < 1:
-        return constant(frames, factor) if fit is None else fitted(frames, fit)
+        return constant(frames, factor / normal) if fit is None else fitted(frames, fit)
     slow = 1 / factor
+    length = frames / normal  # at normal speed
     if fit is None:
         # a ramp takes the mean of its two speeds, by its symmetry
-        longest = int(2 * frames / (ramps * (1 + slow)))
-        count = max(1, round((frames - ramps * ramp * (1 + slow) / 2) / slow) + ramps * ramp)
+        longest = int(2 * length / (ramps * (1 + slow)))
+        count = max(1, round((length - ramps * ramp * (1 + slow) / 2) / slow) + ramps * ramp)
     else:
         # the middle has to move, too: its speed is above 0 as long as the ramps leave it a part of the range
-        longest = min((2 * frames - 1) // ramps, fit // ramps)
+        longest = min(math.ceil(2 * length / ramps) - 1, fit // ramps)
         count = fit
     if ramp > longest:
         does_not = "a ramp does not fit" if ramps == 1 else "two ramps do not fit"
         mend = f"choose a ramp of at most {longest}" if longest else "choose the ease None"
         lasting = "" if fit is None else f" that shall last {fit}"
         raise TimeError(f"{does_not} into a range of {frames} frames{lasting}: {mend}")
-    speed = (frames - Fraction(ramps * ramp, 2)) / (count - Fraction(ramps * ramp, 2))
+    speed = normal * (length - Fraction(ramps * ramp, 2)) / (count - Fraction(ramps * ramp, 2))
     up = [_smoothstep(Fraction(index, ramp)) for index in range(ramp + 1)]
     knots: list[tuple[Fraction, Fraction]] = []
     if ease in ("in", "both"):
-        knots += [(Fraction(index), 1 + (speed - 1) * share) for index, share in enumerate(up)]
+        knots += [(Fraction(index), normal + (speed - normal) * share) for index, share in enumerate(up)]
     else:
         knots.append((Fraction(0), speed))
     if ease in ("out", "both"):
         start = count - ramp
         knots += [
-            (Fraction(start + index), speed + (1 - speed) * share)
+            (Fraction(start + index), speed + (normal - speed) * share)
             for index, share in enumerate(up)
             if start + index > knots[-1][0]
         ]
     return TimeMap(frames, tuple(knots), count)
 
 
-def drawn(frames: int, knots: Sequence[tuple[Fraction, Fraction]]) -> TimeMap:
-    """The range at a speed that somebody drew over output time, until its end is reached.
+def drawn(frames: int, knots: Sequence[tuple[Fraction, Fraction]], normal: Fraction = NORMAL) -> TimeMap:
+    """The range at a speed that somebody drew over output time, until its end is reached; 1 is the normal speed.
 
     Speeds of 0 (hold) and below (backwards) are fine as long as the end is reached. Raises TimeError where it never
     is, or not within LONGEST frames, and where the knots' times do not rise from 0.
     """
     if not knots or knots[0][0] != 0 or any(b[0] <= a[0] for a, b in zip(knots, knots[1:], strict=False)):
         raise TimeError("its times do not rise from 0: begin with frame 0, and name every later frame once, in order")
-    made = TimeMap(frames, tuple(knots), 1)
+    made = TimeMap(frames, tuple((time, speed * normal) for time, speed in knots), 1)
     end = _first_time(made.knots, made._positions, frames)
     if end is None:
         raise TimeError(

@@ -7,11 +7,12 @@ import json
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from core.cli import job_of, parser
+from core.cli import job_of, main, parser
 from core.job import Job
 from core.messages import InputError
 
@@ -36,7 +37,16 @@ def test_length_and_speed_say_what_sets_the_time(clip: Path, tmp_path: Path) -> 
     assert asked(clip, "--output", tmp_path, "--speed", "0:50%").time == "curve"
     plain = asked(clip, "--output", tmp_path)
     assert (plain.time, plain.factor, plain.length) == ("factor", Job.factor, Job.length)
-    assert asked(clip, "--output", tmp_path, "--host-fps", 48).factor == 2 * Job.factor
+
+
+@pytest.mark.parametrize("words", ["--factor 1", "--speed 0:100%", "--time smooth", "--factor 4 --ease in --ramp 20"])
+def test_normal_speed_is_the_clips_own(clip: Path, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    asked_for = ["plan", str(clip), "--range", "0", "24", "--host-fps", "60", "--engine", "blend", *words.split()]
+    assert main(asked_for) == 0
+    frames = json.loads(capsys.readouterr().out)
+    if "ease" not in words:
+        assert (len(frames), frames[-1]["source"], frames[-1]["t"]) == (60, 23, "3/5")
+    assert frames[1]["source"] + Fraction(frames[1]["t"]) == pytest.approx(24 / 60, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,54 @@ def test_normal_speed_changes_nothing(frames: int) -> None:
         assert list(made.positions()) == list(range(frames))
 
 
+@given(lengths, factors, st.sampled_from(["none", "in", "both"]), st.integers(1, 20), st.integers(1, 5), st.booleans())
+def test_rate_that_is_played_at_changes_no_speed(
+    frames: int, factor: Fraction, ease: str, ramp: int, more: int, fits: bool
+) -> None:
+    """At so many times the rate it plays as the range of so many times the frames does."""
+    whole = frames * more
+    fit = max(1, round(whole * factor)) if fits else None
+    ramp = fitting_ramp(ramp, whole, factor, ease, fit)
+    made, wanted = eased(frames, factor, ease, ramp, fit, F(1, more)), eased(whole, factor, ease, ramp, fit)
+    assert made.count == wanted.count
+    assert [position * more for position in made.positions()] == list(wanted.positions())
+    with pytest.raises(TimeError) as told:
+        eased(frames, factor, "in", 10**6, fit, F(1, more))
+    with pytest.raises(TimeError) as wanted_told:
+        eased(whole, factor, "in", 10**6, fit)
+    assert str(told.value).rpartition(":")[2] == str(wanted_told.value).rpartition(":")[2]
+
+
+RAMP = ((F(0), F(1)), (F(10), F(1, 4)))
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"factor": F(1)},
+        {"factor": F(4), "ease": "in", "ramp": 20},
+        {"time": "fit", "length": 240, "ease": "in", "ramp": 20},
+        {"time": "curve", "speeds": RAMP},
+    ],
+)
+def test_normal_speed_is_what_was_recorded_at_whatever_rate_it_is_played(chosen: dict[str, Any]) -> None:
+    made = time_map(job(0, 24, **chosen, host_fps=F(60)), fps=F(24))
+    assert made.knots[0][1] == F(24, 60)
+    assert time_map(job(0, 24, **chosen), fps=F(24)).knots[0][1] == 1
+    for counts in ({"host_length": 24}, {"retimed": F(24)}):  # a host's own frames, as it plays them
+        assert time_map(job(0, 24, **chosen, host_fps=F(60), **counts), fps=F(24)).knots[0][1] == 1
+
+
+def test_factors_and_curves_at_another_rate_agree() -> None:
+    for speed, factor in ((F(1), F(1)), (F(1, 4), F(4))):
+        by_factor = time_map(job(0, 24, factor, host_fps=F(60)), fps=F(24))
+        by_curve = time_map(job(0, 24, time="curve", speeds=((F(0), speed),), host_fps=F(60)), fps=F(24))
+        assert (by_factor.count, by_factor.knots) == (60 * factor, ((0, F(2, 5) * speed),))
+        assert by_curve == by_factor
+    with pytest.raises(InputError, match="its last speed is -50%"):
+        time_map(job(0, 24, time="curve", speeds=((F(0), F(-1, 2)),), host_fps=F(60)), fps=F(24))
+
+
 @pytest.mark.parametrize(
     ("knots", "why"),
     [
