@@ -306,7 +306,7 @@ class Job:
             raise JobError("files: every entry must be a file name.")
         for name in ("start", "end", "shown_start", "shown_end", "host_length", "length", "ramp"):
             value = getattr(self, name)
-            if value is None and name not in ("start", "end"):
+            if value is None and name in ("shown_start", "shown_end", "host_length"):
                 continue
             if not _is_whole(value):
                 raise JobError(f"{name}: {value!r} is not a whole number of frames.")
@@ -336,6 +336,10 @@ class Job:
                 raise JobError(
                     f"{name}: {_said(rate)} is not a number above 0: give one such as 24 or 30000/1001, or none."
                 )
+        for declared in fields(self):
+            value = getattr(self, declared.name)
+            if isinstance(declared.default, bool) and not isinstance(value, bool):
+                raise JobError(f"{declared.name}: {value!r} is neither true nor false.")
         for declared, spec in options(Job):
             value = getattr(self, declared.name)
             spec.check(declared.name, value)
@@ -424,8 +428,8 @@ def _is_whole(value: Any) -> bool:
 
 
 def _number(name: str, value: Any) -> Any:
-    """A fraction that JSON carries as text; anything that is none is left for the check of the field."""
-    if not isinstance(value, (str, int)) or isinstance(value, bool):
+    """A number that JSON has as one, or as text, to the digits that are written; the field's check sees all else."""
+    if not isinstance(value, (str, int, float)) or isinstance(value, bool):
         return value
     try:
         return parse_factor(str(value))

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 
@@ -69,7 +71,14 @@ def test_json_there_and_back() -> None:
         ({"retimed": "0"}, "retimed: 0 is not a number above 0: give one such as 24"),
         ({"factor": 0}, "factor: 0 is too small"),
         ({"factor": "x"}, "factor: 'x' is not a number"),
-        ({"factor": 2.5}, "factor: 2.5 is not a number"),
+        ({"factor": True}, "factor: True is not a number"),
+        ({"factor": float("nan")}, "factor: 'nan' is not a number"),
+        ({"fps": float("inf")}, "fps: 'inf' is not a number"),
+        ({"ensemble": "off", "engine": "rife"}, "ensemble: 'off' is neither true nor false"),
+        ({"ensemble": 0}, "ensemble: 0 is neither true nor false"),
+        ({"retimed_to_end": "no"}, "retimed_to_end: 'no' is neither true nor false"),
+        ({"length": None}, "length: None is not a whole number"),
+        ({"ramp": None}, "ramp: None is not a whole number"),
         ({"factor": "2000"}, "factor: 2000 is too large"),
         ({"engine": "magic"}, "engine: 'magic' is not one of flow, lento"),
         ({"device": "toaster"}, "device: 'toaster' is not one of auto"),
@@ -83,6 +92,23 @@ def test_wrong_field_is_named(change: dict[str, object], sentence: str) -> None:
     Job.from_json(json.dumps(SOUND))
     with pytest.raises(JobError, match=sentence.replace("(", r"\(")):
         Job.from_json(json.dumps({**SOUND, **change}))
+
+
+@pytest.mark.parametrize("name", sorted({declared.name for declared in fields(Job)}))
+@pytest.mark.parametrize("value", [None, True, 7, 2.5, "x", [], [None], [[None]], {}])
+def test_any_value_is_accepted_or_explained(name: str, value: object) -> None:
+    with suppress(JobError):
+        Job.from_json(json.dumps({**SOUND, name: value}))
+
+
+def test_numbers_are_read_as_they_are_written() -> None:
+    numbers = '"factor": 2.5, "fps": 23.976, "host_fps": 60, "retimed": 99.5, "shutter": 1.8e2, "speeds": [[0.5, 0.1]]'
+    job = Job.from_json(f'{json.dumps(SOUND)[:-1]}, {numbers}, "sounds": [["/a.wav", 0.1, 24]]}}')
+    assert (job.factor, job.fps, job.host_fps) == (Fraction(5, 2), Fraction(23976, 1000), 60)
+    assert (job.retimed, job.shutter) == (Fraction(199, 2), 180)
+    assert job.speeds == ((Fraction(1, 2), Fraction(1, 10)),)
+    assert job.sounds == (("/a.wav", Fraction(1, 10), Fraction(24)),)
+    assert Job.from_json(job.to_json()) == job
 
 
 @pytest.mark.parametrize("device", ["cuda:0", "cuda:1", "cuda:7", "cuda:12"])
