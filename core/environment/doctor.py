@@ -23,7 +23,7 @@ from ..models import catalogue, store
 from ..models.store import Model
 from . import hardware, sets
 from .installer import MARKER, digest
-from .packages import BASE, BETTER, TORCH, lacking
+from .packages import BASE, BETTER, MODULES, is_there, lacking
 from .pip import Requirement, requirements
 from .sets import Set
 
@@ -37,8 +37,7 @@ BENCHMARK_SIZE = (64, 272, 480)
 
 def examine() -> Found:
     """Everything, as JSON has it; takes about a second for each device."""
-    packages = [_package(name) for name in (*BASE, *BETTER, *TORCH)]
-    there = {package["name"] for package in packages if package["version"]}
+    there = {name for name in MODULES if is_there(name)}
     devices, trouble = _devices() if "torch" in there else ([], [])
     models, wrong = _models()
     trouble = [*trouble, *wrong]
@@ -50,7 +49,7 @@ def examine() -> Found:
             "system": platform.platform(),
             "environment": _environment(),
         },
-        "packages": packages,
+        "packages": [_package(name) if name in there else {"name": name, "version": ""} for name in MODULES],
         "devices": devices,
         "engines": [_engine(choice.id, choice.label, models) for choice in ENGINES],
         "folders": [_folder("frames that are temporary", Path(tempfile.gettempdir()))],
@@ -125,10 +124,12 @@ def _is_for(requirement: Requirement, python: str) -> bool:
 
 
 def _package(name: str) -> dict[str, str]:
+    """A package that is there, or the one that brought its module instead."""
     try:
         return {"name": name, "version": metadata.version(name)}
     except metadata.PackageNotFoundError:
-        return {"name": name, "version": ""}
+        others = metadata.packages_distributions().get(MODULES[name])
+        return {"name": others[0], "version": metadata.version(others[0])} if others else {"name": name, "version": "?"}
 
 
 def _environment() -> dict[str, str] | None:

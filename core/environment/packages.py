@@ -17,10 +17,16 @@ BETTER = {
 }
 """What jobs can do without: the module, and what is lost then."""
 TORCH = {"torch": "torch", "safetensors": "safetensors"}
+MODULES = {**BASE, **{package: module for package, (module, _) in BETTER.items()}, **TORCH}
+
+
+def is_there(package: str) -> bool:
+    """Whether this Python has the module, whichever package brought it: opencv-python has a cv2, too."""
+    return find_spec(MODULES[package]) is not None
 
 
 def lacking(engine_id: str) -> str:
     """What the engine cannot run without in this Python, beside a checkpoint; empty where it can."""
     needed = {**BASE, **TORCH} if engine_id in NETWORKS else BASE
-    missing = [package for package, module in needed.items() if find_spec(module) is None]
+    missing = [package for package in needed if not is_there(package)]
     return f"{' and '.join(missing)} in {sys.executable}" if missing else ""

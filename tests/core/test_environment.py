@@ -513,6 +513,27 @@ def test_doctor_names_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "The model m lacks its file" in told
 
 
+def test_doctor_takes_a_module_from_whatever_package_brought_it(empty: Path, tmp_path: Path) -> None:
+    for name, module in (("numpy", "numpy"), ("av", "av"), ("opencv-python", "cv2"), ("", "isal")):
+        (tmp_path / f"{module}.py").write_text("")
+        if name:
+            about = tmp_path / f"{name.replace('-', '_')}-1.2.dist-info"
+            about.mkdir()
+            (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+            (about / "top_level.txt").write_text(f"{module}\n")
+    done = subprocess.run(
+        [installer.python_in(empty), "-m", "core", "doctor", "--json"], cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert "PyTorch is missing" in found["problems"][0]
+    assert not [text for text in found["problems"] if "no job can run" in text or "isal" in text]
+    assert {engine["id"] for engine in found["engines"] if not engine["lacks"]} == {"flow", "blend", "nearest"}
+    versions = {package["name"]: package["version"] for package in found["packages"]}
+    assert (versions["opencv-python"], versions["isal"], versions["torch"]) == ("1.2", "?", "")
+
+
 def test_doctor_in_a_python_without_packages(empty: Path) -> None:
     done = subprocess.run(
         [installer.python_in(empty), "-m", "core", "doctor"], cwd=ROOT, capture_output=True, text=True
