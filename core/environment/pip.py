@@ -159,7 +159,7 @@ class Installation:
             return ["--no-index", "--find-links", self.sources.wheels]
         if self.sources.index:
             return ["--index-url", self.sources.index]
-        own_index = self.chosen.index and name == "torch" and not _pip_is_configured(self.python)
+        own_index = self.chosen.index and name == "torch" and not _pip_has_an_index(self.python)
         return ["--extra-index-url", self.chosen.index] if own_index else []
 
     def _run_pip(self, arguments: Sequence[str], name: str, log: Path) -> tuple[int, str]:
@@ -266,13 +266,16 @@ def _pip_version(python: str, folder: Path) -> tuple[int, ...]:
     return (0,)
 
 
-def _pip_is_configured(python: str) -> bool:
-    """Whether the machine's pip is told where packages come from: then that is meant for us, too."""
+def _pip_has_an_index(python: str) -> bool:
+    """Whether the machine's pip is told which index to take packages from: then that is meant for us, too.
+
+    An extra index, such as Raspberry Pi's, and folders of wheels only add to where packages come from.
+    """
     told = subprocess.run(
         [python, "-I", "-m", "pip", "config", "list"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, text=True, creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
     ).stdout  # fmt: skip
-    return any(name in told for name in ("index-url", "index_url", "find-links", "find_links"))
+    return re.search(r"^(global|install|:env:)\.index-url=", told, re.MULTILINE) is not None
 
 
 def _python_version(python: str) -> str:

@@ -205,6 +205,39 @@ def test_index_through_a_proxy(server: Server, folder: Path, monkeypatch: pytest
     assert values(folder) == "2"
 
 
+@pytest.mark.parametrize(
+    ("told", "is_asked"),
+    [
+        ("", True),
+        ("global.extra-index-url='https://extra.example.org'\nglobal.find-links='/wheels'", True),
+        ("download.index-url='https://mirror.example.org'", True),
+        ("global.timeout='60'\nglobal.index-url='https://mirror.example.org'", False),
+        ("install.index-url='https://mirror.example.org'", False),
+    ],
+)
+def test_pytorch_has_its_own_index_unless_pip_is_given_one(tmp_path: Path, told: str, is_asked: bool) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\ncat <<'END'\n{told}\nEND\n")
+    python.chmod(0o755)
+    assert asked_index(python) == ("https://torch.example.org/cpu" if is_asked else "")
+
+
+@pytest.mark.parametrize(("variable", "is_asked"), [("PIP_EXTRA_INDEX_URL", True), ("PIP_INDEX_URL", False)])
+def test_pip_says_what_the_environment_gives_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch, variable: str, is_asked: bool
+) -> None:
+    monkeypatch.setenv(variable, "https://mirror.example.org")
+    assert bool(asked_index(BASE)) == is_asked
+
+
+def asked_index(python: Path) -> str:
+    """The index that PyTorch is looked for in, beside pip's own."""
+    chosen = Set("linux-cpu", "Linux, CPU", "https://torch.example.org/cpu")
+    made = pip.Installation(python.parent, python, chosen, Sources(), lambda record: None, threading.Event())
+    assert made._from("numpy") == []
+    return "".join(made._from("torch")).removeprefix("--extra-index-url")
+
+
 def test_folder_of_wheels_needs_no_index(server: Server, folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="There are no wheels .*doctor --wheels"):
         installer.create(folder, BASE, SMALL, Sources(str(tmp_path)), lambda record: None, threading.Event())
