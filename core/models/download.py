@@ -80,7 +80,7 @@ def _fetch_with_patience(entry: Entry, part: Path, tell: Tell, cancel: threading
                     f"{entry.url} answers {error.code} ({error.reason}): {entry.label} is not there now. Try later, or "
                     f"get it from {entry.source} and import it."
                 ) from error
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        except (OSError, http.client.HTTPException) as error:  # the disk's are explained where they come from
             if attempt == TRIES:
                 reason = getattr(error, "reason", None) or error
                 raise InputError(
@@ -94,7 +94,8 @@ def _fetch_with_patience(entry: Entry, part: Path, tell: Tell, cancel: threading
 
 
 def _fetch(entry: Entry, part: Path, tell: Tell, cancel: threading.Event) -> None:
-    there = part.stat().st_size if part.exists() else 0
+    with explained(f"The folder of models {part.parent}"):
+        there = part.stat().st_size if part.exists() else 0
     tag = _read_tag(part) if there else ""
     request = urllib.request.Request(entry.url, headers={"User-Agent": "Lento", "Accept-Encoding": "identity"})
     if there and tag:

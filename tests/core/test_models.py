@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import errno
+import http.client
+import itertools
 import json
 import os
+import re
+import ssl
 import subprocess
 import sys
 import threading
@@ -166,6 +171,38 @@ def test_server_that_is_silent_or_gone(server: Server, tmp_path: Path, monkeypat
     gone = Entry("x", "X", "rife", "MIT", 1, "http://127.0.0.1:9/x.pkl", "")
     with pytest.raises(InputError, match="X could not be downloaded from http://127.0.0.1:9/x.pkl .*refused"):
         fetch(gone, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EHOSTUNREACH, "No route to host"),
+        OSError(errno.ENETUNREACH, "Network is unreachable"),
+        ssl.SSLError(1, "[SSL] record layer failure"),
+    ],
+)
+def test_network_that_goes_away(
+    server: Server, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    reads = itertools.count()
+    really = http.client.HTTPResponse.read1
+
+    def read1(answer: http.client.HTTPResponse, size: int) -> bytes:
+        if next(reads) == 1:
+            raise error
+        return really(answer, size)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read1", read1)
+    model, told = fetch(entry(server), tmp_path)
+    assert model.sha256 == store.sha256_of(weights)
+    assert Status("RIFE 4.6: the connection broke, going on") in told
+    assert len(server.asked) == 2, "it went on"
+    store.remove("rife-4.6", tmp_path)
+    monkeypatch.setattr(download, "TRIES", 1)
+    reads = itertools.count(1)
+    said = re.escape(error.args[1])
+    with pytest.raises(InputError, match=f"could not be downloaded .*{said}.*: check the connection"):
+        fetch(entry(server), tmp_path)
 
 
 def test_full_disk(server: Server, tmp_path: Path) -> None:
