@@ -337,22 +337,18 @@ def _print_engines(arguments: argparse.Namespace) -> int:
     if arguments.weights:
         return _print_checkpoint(arguments.weights, arguments.json)
     lacks = {choice.id: lacking(choice.id) for choice in ENGINES}
-    try:
-        models = {choice.id: store.names_for(choice.id) for choice in ENGINES}
-    except Failure as failure:  # a damaged description of one model hides no engine
-        print(f"Warning: {failure}", file=sys.stderr)
-        models = {}
+    models = {choice.id: store.names_for(choice.id) for choice in ENGINES}
     if arguments.json:
         listed = [
             {"id": choice.id, "label": choice.label, "help": choice.help, "lacks": lacks[choice.id],
-             "weights": models.get(choice.id, [])}
+             "weights": models[choice.id]}
             for choice in ENGINES
         ]  # fmt: skip
         print(json.dumps(listed, indent=1))
         return ExitCode.DONE
     for choice in ENGINES:
         needed = [lacks[choice.id]] if lacks[choice.id] else []
-        names = models.get(choice.id, [])
+        names = models[choice.id]
         needed += ["a checkpoint: --weights FILE"] if choice.id in NEED_WEIGHTS and not names else []
         ready = f" (ready: --weights {' | '.join(names)})" if names and not needed else ""
         print(f"{choice.id:17} {choice.help}{_missing(needed)}{ready}")

@@ -39,8 +39,7 @@ def examine() -> Found:
     """Everything, as JSON has it; takes about a second for each device."""
     there = {name for name in MODULES if is_there(name)}
     devices, trouble = _devices() if "torch" in there else ([], [])
-    models, wrong = _models()
-    trouble = [*trouble, *wrong]
+    models = store.installed()
     found: Found = {
         "lento": __version__,
         "python": {
@@ -59,14 +58,6 @@ def examine() -> Found:
         found["folders"].append(_folder("models", folder))
     found["problems"] = [*trouble, *_problems(found, there, models)]
     return found
-
-
-def _models() -> tuple[list[Model], list[str]]:
-    """The models that are there, and what is wrong with the folder."""
-    try:
-        return store.installed(), []
-    except Failure as failure:
-        return [], [str(failure)]
 
 
 def readable(found: Found) -> str:
@@ -242,4 +233,6 @@ def _problems(found: Found, there: set[str], models: Sequence[Model]) -> list[st
     for model in models:
         if not model.path.is_file():
             told.append(f"The model {model.name} lacks its file {model.path}: remove it, or get it again.")
+    for path in store.undescribed():
+        told.append(f"{path} lies in the folder of models and is not known as one: import it.")
     return told

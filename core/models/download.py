@@ -35,6 +35,7 @@ def download(entry: Entry, folder: Path, tell: Tell, cancel: threading.Event) ->
     Raises InputError where it cannot be had, is not the file that it has to be, or is none of a known network; what was
     fetched until a break stays for the next time.
     """
+    store.keep_theirs(entry.id, folder)
     with explained(f"The folder of models {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
     suffix = Path(urllib.parse.urlsplit(entry.url).path).suffix.lower()

@@ -60,22 +60,33 @@ def folder_of(given: str | Path | None) -> Path:
 
 
 def installed(folder: Path | None = None) -> list[Model]:
-    """The checkpoints of a folder, else of the default one, by name; also those whose file is missing."""
+    """The checkpoints of a folder, else of the default one, by name; also those whose file is missing.
+
+    A file that describes none is somebody else's, and passed over.
+    """
     folder = folder or default_folder()
     if folder is None or not folder.is_dir():
         return []
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        if path.name == HASHES:
-            continue
-        try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            found.append(Model(**{**told, "path": folder / told["path"]}))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{path} does not describe a model ({error}): delete it, and import its file again."
-            ) from error
-    return found
+    described = (_described(path) for path in sorted(folder.glob("*.json")))
+    return [model for model in described if model is not None]
+
+
+def _described(path: Path) -> Model | None:
+    """The model that a file describes; None where it describes none."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return Model(**{**told, "path": path.parent / told["path"]})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def undescribed() -> list[Path]:
+    """Checkpoints of the default folder that no description names: copied there, or their description is damaged."""
+    folder = default_folder()
+    if folder is None or not folder.is_dir():
+        return []
+    known = {model.path for model in installed()}
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path not in known)
 
 
 def path_of(name: str) -> Path | None:
@@ -90,6 +101,7 @@ def add(file: Path, name: str, folder: Path, source: str, tell: Tell, cancel: th
     """
     name = name or slug(file.stem)
     checked(name)
+    keep_theirs(name, folder)
     recognised = recognise(file)
     with explained(f"The folder of models {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -193,6 +205,15 @@ def checked(name: str) -> None:
     """Raise InputError for a name that is no file's name."""
     if slug(name) != name or f"{name}.json" == HASHES:
         raise InputError(f"{name!r} is no name for a model: use letters, digits, '-', '_', '+' and '.'.")
+
+
+def keep_theirs(name: str, folder: Path) -> None:
+    """Raise InputError where a model's description would replace somebody else's file."""
+    there = folder / f"{name}.json"
+    if (
+        there.exists() and _described(there) is None and there.stat().st_size
+    ):  # an empty one is what a crash left of ours
+        raise InputError(f"{there} is no description that Lento wrote: move it away, or choose another name.")
 
 
 def _copied(file: Path, target: Path, tell: Tell, cancel: threading.Event) -> str:

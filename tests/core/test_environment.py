@@ -537,13 +537,12 @@ def test_doctor_names_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPa
              "path": "m.pkl"}
         )
     )  # fmt: skip
-    (tmp_path / "bad.json").write_text("{")
-    assert "bad.json does not describe a model" in " ".join(doctor.examine()["problems"])
-    (tmp_path / "bad.json").unlink()
+    (tmp_path / "copied.pth").write_bytes(b"x")
     told = " ".join(doctor.examine()["problems"])
     assert "does not use the graphics card" in told
     assert "GB are free in" in told
     assert "The model m lacks its file" in told
+    assert "copied.pth lies in the folder of models and is not known as one: import it" in told
 
 
 def test_doctor_takes_a_module_from_whatever_package_brought_it(empty: Path, tmp_path: Path) -> None:

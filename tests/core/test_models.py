@@ -260,14 +260,11 @@ def test_catalogue_is_whole() -> None:
         catalogue.named("rife-5")
 
 
-def test_damaged_catalogue_and_description(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.toml").write_text("[[model]]\nid = 3")
     monkeypatch.setenv("LENTO_CATALOGUE", str(tmp_path / "mine.toml"))
     with pytest.raises(InputError, match="The catalogue of models .*mine.toml cannot be read"):
         catalogue.entries()
-    (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(InputError, match="bad.json does not describe a model .*delete it"):
-        store.installed(tmp_path)
 
 
 def core(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -324,10 +321,42 @@ def test_installed_models_are_named_where_an_engine_needs_one(clip: Path, tmp_pa
     assert made.returncode == 2
     assert "name its file or an installed model (mine) with --weights, or choose the engine lento" in made.stdout
     assert "name its file with --weights" in core(*slow, "superslomo", **told).stdout
-    (tmp_path / "bad.json").write_text("{")
-    done = core("engines", **told)
-    assert (done.returncode, len(done.stdout.splitlines())) == (0, len(listed))
-    assert "bad.json does not describe a model" in done.stderr
+
+
+FOREIGN = {"config.json": '{"model_type": "x", "path": 3}', "list.json": "[1]", "bad.json": "{", "text.json": "\xff"}
+
+
+def test_files_of_somebody_else_are_passed_over_and_kept(
+    server: Server, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in FOREIGN.items():
+        (tmp_path / name).write_text(text, encoding="latin-1")
+    (tmp_path / "folder.json").mkdir()
+    monkeypatch.setenv("LENTO_MODELS", str(tmp_path))
+    model = add(weights, tmp_path, "mine")
+    assert store.path_of("mine") == model.path
+    assert commands.listed(tmp_path)[0]["name"] == "mine"
+    for name in (*FOREIGN, "folder.json"):
+        with pytest.raises(InputError, match=f"{name} is no description that Lento wrote: move it away, or choose"):
+            add(weights, tmp_path, Path(name).stem)
+    (tmp_path / "rife-4.6.json").write_text("{}")
+    with pytest.raises(InputError, match=r"rife-4\.6\.json is no description that Lento wrote"):
+        fetch(entry(server), tmp_path)
+    assert server.asked == [], "nothing is fetched before that is known"
+    assert {name: (tmp_path / name).read_text(encoding="latin-1") for name in FOREIGN} == FOREIGN
+    assert list(tmp_path.glob("*.p*")) == [model.path]
+
+
+def test_description_that_a_crash_left_empty_is_written_again(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LENTO_MODELS", str(tmp_path))
+    model = add(weights, tmp_path, "mine")
+    assert store.undescribed() == []
+    (tmp_path / "mine.json").write_text("")
+    assert (store.installed(), store.undescribed()) == ([], [model.path])
+    assert add(weights, tmp_path, "mine") == model
+    assert store.installed() == [model]
 
 
 def test_through_a_proxy(server: Server, weights: Path, tmp_path: Path) -> None:
