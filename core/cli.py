@@ -8,12 +8,13 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__
+from . import __version__, process
 from .environment import commands as environment_commands
 from .environment.installer import in_use
 from .environment.packages import lacking
@@ -33,7 +34,7 @@ from .messages import (
 )
 from .models import commands as models_commands
 from .models import store
-from .process import cancel_on_signals, cancel_when_stdin_closes, end_when_cancelled, read_job, reported
+from .process import Tell, read_job
 from .timing import parse_factor, parse_knot
 
 MEANT_FOR = {
@@ -197,24 +198,19 @@ def _run_command(words: Sequence[str]) -> int:
         from .serving import serve  # here: every other command would load it for nothing
 
         return serve(arguments.idle)
-    messenger = Messenger(claim_stdout(), arguments.json)
-    cancel = threading.Event()
-    cancel_on_signals(cancel)
-    end_when_cancelled(cancel, messenger)
-    if arguments.command == "run" and arguments.until_stdin_closes:
-        cancel_when_stdin_closes(cancel)
-    return reported(messenger, lambda: _run(arguments, messenger, cancel))
+    until_stdin_closes = arguments.command == "run" and arguments.until_stdin_closes
+    return process.command(arguments.json, until_stdin_closes, partial(_run, arguments))
 
 
-def _run(arguments: argparse.Namespace, messenger: Messenger, cancel: threading.Event) -> str:
-    messenger.send(Status(f"Lento {__version__}, {sys.executable}"))
+def _run(arguments: argparse.Namespace, tell: Tell, cancel: threading.Event) -> str:
+    tell(Status(f"Lento {__version__}, {sys.executable}"))
     from . import pipeline  # here, so that a Python without its packages is reported as a record
 
     with in_use(Path(sys.executable)):
-        job = job_of(arguments, messenger.send)
+        job = job_of(arguments, tell)
         if arguments.command == "slow" and job.engine in NEED_WEIGHTS and not job.weights:
             raise InputError(_about_weights(job.engine))
-        return str(pipeline.run(job, messenger.send, cancel))
+        return str(pipeline.run(job, tell, cancel))
 
 
 def _about_weights(engine: str) -> str:
@@ -226,7 +222,7 @@ def _about_weights(engine: str) -> str:
     )
 
 
-def job_of(arguments: argparse.Namespace, tell: Callable[[Record], None]) -> Job:
+def job_of(arguments: argparse.Namespace, tell: Tell) -> Job:
     """The job that the command line asks for. Raises InputError where the media cannot be read."""
     if arguments.command == "run":
         return read_job(Path(arguments.job))

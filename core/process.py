@@ -60,6 +60,15 @@ def reported(messenger: Messenger, work: Callable[[], str | None], cancelled: St
     return messenger.end(Done(code, result), said)
 
 
+def begun(as_json: bool, cancelled: Status = CANCELLED) -> tuple[Messenger, threading.Event]:
+    """What a command tells its records to, and what is set when it shall stop; soon after that the process ends."""
+    messenger = Messenger(claim_stdout(), as_json)
+    cancel = threading.Event()
+    cancel_on_signals(cancel)
+    end_when_cancelled(cancel, messenger, cancelled)
+    return messenger, cancel
+
+
 def command(
     as_json: bool,
     until_stdin_closes: bool,
@@ -67,9 +76,7 @@ def command(
     cancelled: Status = CANCELLED,
 ) -> int:
     """Run a command that tells records and can be cancelled; its exit code. `work` is given where to tell them."""
-    messenger = Messenger(claim_stdout(), as_json)
-    cancel = threading.Event()
-    cancel_on_signals(cancel)
+    messenger, cancel = begun(as_json, cancelled)
     if until_stdin_closes:
         cancel_when_stdin_closes(cancel)
     return reported(messenger, lambda: work(messenger.send, cancel), cancelled)
@@ -85,13 +92,14 @@ def read_job(path: Path) -> Job:
 
 def cancel_on_signals(cancel: threading.Event) -> None:
     """Set `cancel` when the process is asked to stop."""
-    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda number, frame: cancel.set())
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is not None and not (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):  # nohup
+            signal.signal(number, lambda number, frame: cancel.set())
 
 
-def end_when_cancelled(cancel: threading.Event, messenger: Messenger) -> None:
-    """In a thread: end the process where a cancelled job does not hear it.
+def end_when_cancelled(cancel: threading.Event, messenger: Messenger, cancelled: Status) -> None:
+    """In a thread: end the process where a cancelled command does not hear it.
 
     A slow network may be at one frame for minutes. Files are complete or absent whenever a worker ends, so nothing is
     lost by it.
@@ -100,7 +108,7 @@ def end_when_cancelled(cancel: threading.Event, messenger: Messenger) -> None:
     def watch() -> None:
         cancel.wait()
         time.sleep(PATIENCE)
-        os._exit(messenger.end(Done(ExitCode.CANCELLED), CANCELLED))
+        os._exit(messenger.end(Done(ExitCode.CANCELLED), cancelled))
 
     threading.Thread(target=watch, name="lento-cancel", daemon=True).start()
 

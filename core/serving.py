@@ -19,18 +19,15 @@ from pathlib import Path
 
 from . import __version__
 from .environment.installer import in_use
-from .messages import JOB_LINE, ExitCode, InputError, Messenger, Ready, Status, claim_stdout
-from .process import cancel_on_signals, end_when_cancelled, read_job, reported
+from .messages import JOB_LINE, ExitCode, InputError, Messenger, Ready, Status
+from .process import begun, read_job, reported
 
 STATM = Path("/proc/self/statm")
 
 
 def serve(idle: float) -> int:
     """Run jobs until there are none for `idle` seconds; returns the last one's exit code."""
-    messenger = Messenger(claim_stdout(), as_json=True)
-    cancel = threading.Event()
-    cancel_on_signals(cancel)
-    end_when_cancelled(cancel, messenger)
+    messenger, cancel = begun(as_json=True)
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(lines, cancel), name="lento-stdin", daemon=True).start()
     code = int(ExitCode.DONE)

@@ -22,6 +22,7 @@ from .. import locks
 from ..disk import explained
 from ..messages import InputError, Status
 from ..process import Tell
+from .children import NO_WINDOW, started
 from .pip import Installation, Sources, check_sources, full, short
 from .sets import PYTHONS, Set
 
@@ -58,7 +59,7 @@ def check_base(base: Path, folder: Path) -> tuple[Path, tuple[int, int]]:
     try:
         told = subprocess.run(
             [str(base), "-I", "-c", ABOUT_PYTHON], stdin=subprocess.DEVNULL, capture_output=True, timeout=30,
-            check=True, text=True, encoding="utf-8", creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            check=True, text=True, encoding="utf-8", creationflags=NO_WINDOW,
         ).stdout  # fmt: skip
         version, bits, machine, lacks, (found, behind) = json.loads(told)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
@@ -110,7 +111,7 @@ def create(folder: Path, base: Path, chosen: Set, sources: Sources, tell: Tell, 
         (folder / MARKER).unlink(missing_ok=True)
         installation = Installation(folder, python_in(folder), chosen, sources, tell, cancel)
         if not kept:
-            _make(folder, base, tell)
+            _make(folder, base, tell, cancel)
             with explained(f"The environment {folder}"):
                 (folder / SET).write_text(chosen.id, encoding="ascii")
         installation.check_space(kept)
@@ -191,7 +192,7 @@ def _is_of(folder: Path, version: tuple[int, int]) -> bool:
         told = subprocess.run(
             [str(python_in(folder)), "-I", "-c", "import sys, pip; print(sys.version_info[:2])"],
             stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=True, text=True,
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            creationflags=NO_WINDOW,
         ).stdout  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return False
@@ -213,21 +214,17 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
-def _make(folder: Path, base: Path, tell: Tell) -> None:
+def _make(folder: Path, base: Path, tell: Tell, cancel: threading.Event) -> None:
     """A new, empty environment; what was in the folder is deleted, but for the lock that is held."""
     tell(Status(f"Making an environment with {base}"))
     with explained(f"The environment {folder}"):
         _clear(folder)
-    try:
-        subprocess.run(
-            [str(base), "-I", "-m", "venv", str(folder)], stdin=subprocess.DEVNULL, capture_output=True, check=True,
-            text=True, errors="replace", creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError) as error:
-        told = getattr(error, "stdout", "") or getattr(error, "stderr", "") or str(error)
+    with started([str(base), "-I", "-m", "venv", str(folder)], cancel) as process:
+        told = process.communicate()[0]
+    if process.returncode:
         if "No space left" in told:
-            raise InputError(full(folder)) from error
+            raise InputError(full(folder))
         raise InputError(
             f"{base} cannot make an environment in {folder} ({short(told)}): name another Base Python, or another "
             "folder."
-        ) from error
+        )

@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from ..disk import explained
-from ..messages import Cancelled, Failure, InputError, Progress, Status
+from ..messages import Failure, InputError, Progress, Status
 from ..process import Tell
+from .children import NO_WINDOW, started
 from .sets import Set
 
 LOG, REQUIREMENT = "pip.log", "requirement.txt"
 """In the environment: what pip wrote, and the package that it installs now."""
 INSPECT = Path(__file__).with_name("inspect_packages.py")
-LOOK = 0.1
-"""Seconds between looks at whether the user cancelled."""
 PATIENCE = 30
 """Seconds that an index may be silent, and times that pip goes on after a break: what pip's documentation advises."""
 RETRIES = 3
@@ -128,7 +127,7 @@ class Installation:
         try:
             told = subprocess.run(
                 [self.python, "-I", str(INSPECT)], input=json.dumps([one.text for one in wanted]), check=True,
-                stdout=subprocess.PIPE, text=True, creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+                stdout=subprocess.PIPE, text=True, creationflags=NO_WINDOW,
             ).stdout  # fmt: skip
         except (OSError, subprocess.SubprocessError) as error:
             raise Failure(
@@ -170,34 +169,24 @@ class Installation:
             else ["--progress-bar", "off"]
         )
         command = [self.python, "-I", "-u", "-m", "pip", *arguments, *raw]
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            encoding="utf-8", errors="replace", env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )  # fmt: skip
-        watcher = threading.Thread(target=self._end_when_cancelled, args=(process,), daemon=True)
-        watcher.start()
         said, size = [], 0
-        assert process.stdout
-        for line in process.stdout:
-            if found := re.match(r"Progress (\d+) of (\d+)", line):
-                size = int(found[2])
-                self._progress(int(found[1]), name)
-                continue
-            said.append(line)
-            if "Retrying" in line or "resum" in line.lower():
-                self.tell(Status(f"{name}: the connection broke, going on"))
-            if line.startswith("Downloading "):
-                self._finished, size = self._finished + size, 0
-        code = process.wait()
+        with started(command, self.cancel, {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}) as process:
+            assert process.stdout
+            for line in process.stdout:
+                if found := re.match(r"Progress (\d+) of (\d+)", line):
+                    size = int(found[2])
+                    self._progress(int(found[1]), name)
+                    continue
+                said.append(line)
+                if "Retrying" in line or "resum" in line.lower():
+                    self.tell(Status(f"{name}: the connection broke, going on"))
+                if line.startswith("Downloading "):
+                    self._finished, size = self._finished + size, 0
+            text = "".join(said)
+            with explained(f"The environment {self.folder}"), open(log, "a", encoding="utf-8") as file:
+                file.write(f"$ {' '.join(command)}\n{text}\n")
         self._finished += size
-        watcher.join()
-        text = "".join(said)
-        with explained(f"The environment {self.folder}"), open(log, "a", encoding="utf-8") as file:
-            file.write(f"$ {' '.join(command)}\n{text}\n")
-        if self.cancel.is_set():
-            raise Cancelled("Cancelled.")
-        return code, text
+        return process.returncode, text
 
     def _progress(self, done: int, name: str) -> None:
         there = self._finished + done
@@ -205,16 +194,6 @@ class Installation:
         seconds = time.monotonic() - self._began
         speed = there / seconds if seconds > 1 else 0.0
         self.tell(Progress(there, total, speed, round((total - there) / speed, 1) if speed else None, name, "bytes"))
-
-    def _end_when_cancelled(self, process: subprocess.Popen[str]) -> None:
-        while process.poll() is None:
-            if self.cancel.wait(LOOK):
-                process.terminate()
-                try:
-                    process.wait(2)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                return
 
     def _explain(self, requirement: Requirement, output: str, log: Path) -> str:
         """A sentence for what pip said."""
@@ -273,7 +252,7 @@ def _pip_has_an_index(python: str) -> bool:
     """
     told = subprocess.run(
         [python, "-I", "-m", "pip", "config", "list"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True, creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        stderr=subprocess.DEVNULL, text=True, creationflags=NO_WINDOW,
     ).stdout  # fmt: skip
     return re.search(r"^(global|install|:env:)\.index-url=", told, re.MULTILINE) is not None
 

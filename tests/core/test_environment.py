@@ -260,6 +260,29 @@ def test_cancelled_and_continued(server: Server, folder: Path) -> None:
     assert values(folder) == "2"
 
 
+def test_cancelled_while_the_environment_is_made(tmp_path: Path) -> None:
+    """What venv starts is ended, too: it would go on writing into a folder that nobody holds."""
+    base, sign = tmp_path / "python", tmp_path / "sign"
+    answer = json.dumps([[3, 13], 64, "x86_64", "", [str(base), str(base)]])
+    base.write_text(
+        f"#!/bin/sh\ntrap '' TERM\n[ \"$2\" = -c ] && echo '{answer}' && exit\n"
+        f"(for i in $(seq 500); do echo >> '{sign}'; sleep 0.02; done) & wait\n"
+    )
+    base.chmod(0o755)
+    words = ["environment", "create", str(tmp_path / "env"), "--base", str(base), "--set", "no-torch"]
+    process = subprocess.Popen([sys.executable, "-m", "core", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    until = time.monotonic() + 20
+    while not sign.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    process.terminate()
+    output, _ = process.communicate(timeout=15)
+    assert process.returncode == 4
+    assert "Cancelled. What is installed is kept: create the environment again" in output
+    there = sign.stat().st_size
+    time.sleep(0.2)
+    assert sign.stat().st_size == there
+
+
 def wait_for(server: Server, path: str) -> None:
     until = time.monotonic() + 20
     while not any(asked.startswith(path) for asked in server.asked) and time.monotonic() < until:

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import re
+import socket
 import ssl
 import subprocess
 import sys
@@ -369,6 +370,23 @@ def test_through_a_proxy(server: Server, weights: Path, tmp_path: Path) -> None:
     done = core("models", "download", "ours", **told, http_proxy=server.address)
     assert done.returncode == 0, done.stdout + done.stderr
     assert server.asked == ["/flownet.pkl"]
+
+
+def test_cancelled_while_a_server_is_silent(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listing = tmp_path / "catalogue.toml"
+        listing.write_text(
+            '[[model]]\nid = "ours"\nlabel = "Ours"\nengine = "rife"\nlicence = "MIT"\nbytes = 1\n'
+            f'url = "http://127.0.0.1:{listening.getsockname()[1]}/o.pkl"\nsource = "us"\n'
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-m", "core", "models", "download", "ours", "--folder", str(tmp_path / "models")],
+            cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, "LENTO_CATALOGUE": str(listing)},
+        )  # fmt: skip
+        with listening.accept()[0]:
+            process.terminate()
+            output, _ = process.communicate(timeout=15)
+    assert (process.returncode, output) == (4, "Cancelled. What was fetched is kept: start again to go on after it.\n")
 
 
 def test_without_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -377,7 +377,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(clip: Path, tmp_path:
         assert results[0]["frames"] == results[1]["frames"]
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_cancelled_by_a_signal(clip: Path, tmp_path: Path, how: signal.Signals) -> None:
     process = start_job(job_for(clip, tmp_path / "o"), tmp_path)
     until_frame(process, 5)
