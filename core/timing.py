@@ -25,7 +25,6 @@ NORMAL = Fraction(1)
 """Frames of the range for each output frame at normal speed, where both are played at the same rate."""
 
 Knots = tuple[tuple[Fraction, Fraction], ...]
-EASES = ("none", "in", "out", "both")
 
 
 class TimeError(ValueError):
