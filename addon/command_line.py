@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import bpy
 
-from ..core.messages import ExitCode, Failure, InputError, describe
+from ..core.messages import EMPTY_NAME, ExitCode, Failure, InputError, describe
 from ..core.timing import parse_factor
 from . import compat, operators, options
 
@@ -32,7 +32,7 @@ def _parser() -> Parser:
         description="Slow a range of a strip down and save the file. Exit status: 0 done, 2 bad input, 3 the engine "
         "failed, 4 cancelled.",
     )
-    parser.add_argument("--strip", required=True, metavar="NAME", help="name of the strip")
+    parser.add_argument("--strip", required=True, type=_named, metavar="NAME", help="name of the strip")
     parser.add_argument(
         "--range",
         nargs=2,
@@ -40,8 +40,10 @@ def _parser() -> Parser:
         metavar=("A", "B"),
         help="timeline frames, B not included; else what the file marks",
     )
-    parser.add_argument("--scene", metavar="NAME", help="scene that the strip is in; else the one that the file shows")
-    parser.add_argument("--save-as", metavar="FILE", help="save here; else over the opened file")
+    parser.add_argument(
+        "--scene", type=_named, metavar="NAME", help="scene that the strip is in; else the one that the file shows"
+    )
+    parser.add_argument("--save-as", type=_named, metavar="FILE", help="save here; else over the opened file")
     for name, (declared, spec) in options.OPTIONS.items():
         kind: dict[str, Any] = {"choices": [choice.id for choice in spec.choices]}
         if spec.is_path:
@@ -54,6 +56,12 @@ def _parser() -> Parser:
             kind = {"type": int}
         parser.add_argument(f"--{name.replace('_', '-')}", help=f"{spec.help} (as the scene has it)", **kind)
     return parser
+
+
+def _named(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{EMPTY_NAME}: give the one that is meant")
+    return text
 
 
 def _factor(text: str) -> float:

@@ -20,6 +20,7 @@ from .environment.installer import in_use
 from .environment.packages import lacking
 from .job import ENGINES, NEED_WEIGHTS, Job, options
 from .messages import (
+    EMPTY_NAME,
     JOB_LINE,
     Done,
     Error,
@@ -108,7 +109,7 @@ def parser() -> Parser:
                 named |= {"choices": spec.names}
             command.add_argument(f"--{field.name.replace('_', '-')}", **named)
     run = commands.add_parser("run", help="run a job file")
-    run.add_argument("job", metavar="JOB.json")
+    run.add_argument("job", metavar="JOB.json", type=_named)
     run.add_argument(
         "--until-stdin-closes",
         action="store_true",
@@ -148,14 +149,14 @@ def _whole(text: str) -> int:
 
 def _named(text: str) -> str:
     if not text.strip():
-        raise argparse.ArgumentTypeError("its name is empty, as an unset shell variable is: name a file or a folder")
+        raise argparse.ArgumentTypeError(f"{EMPTY_NAME}: name a file or a folder")
     return text
 
 
 def _path(text: str) -> str:
     """A file, or the name of an installed model."""
-    if not text or os.path.exists(text):
-        return os.path.abspath(text) if text else ""
+    if os.path.exists(_named(text)):
+        return os.path.abspath(text)
     return str(store.path_of(text) or os.path.abspath(text))
 
 

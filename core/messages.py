@@ -30,6 +30,10 @@ JOB_LINE = '{"job": "/path/job.json", "log": "/path/worker.log"}'
 """What such a worker reads: a line like this for each job."""
 
 
+EMPTY_NAME = "its name is empty, as an unset shell variable is"
+"""Why a command line refuses a name, or the first part of it."""
+
+
 class ExitCode(IntEnum):
     """How a worker ended; the exit status of its process."""
 

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from ..messages import ExitCode, Failure, Status
+from ..messages import EMPTY_NAME, ExitCode, Failure, Status
 from ..process import Tell, command
 from . import doctor, hardware, installer, sets
 from .pip import Sources
@@ -29,7 +29,7 @@ def add_parsers(commands: Any) -> None:
         ("plan", "say what `create` would do, as JSON"),
     ):
         verb_parser = verbs.add_parser(verb, help=text)
-        verb_parser.add_argument("folder", type=Path, metavar="DIR", help="the environment's folder")
+        verb_parser.add_argument("folder", type=_folder, metavar="DIR", help="the environment's folder")
         verb_parser.add_argument("--json", action="store_true", help="one JSON record a line, for programs")
         verb_parser.add_argument("--until-stdin-closes", action="store_true", help="cancel when standard input ends")
         if verb != "remove":
@@ -58,6 +58,12 @@ def add_parsers(commands: Any) -> None:
     check.add_argument(
         "--python", default=".".join(map(str, sys.version_info[:2])), help="for which Python (%(default)s)"
     )
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{EMPTY_NAME}: name a folder")
+    return Path(text)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -70,7 +70,8 @@ def _print_worker(arguments: argparse.Namespace) -> None:
         f"{'engine':10} {'source':>7} {'frames':>7} {'first progress':>15} {'when ready':>11} {'frames/s':>9} "
         f"{'peak memory':>12}"
     )
-    options = ("--factor", arguments.factor, "--weights", arguments.weights, "--precision", arguments.precision)
+    options = ["--factor", arguments.factor, "--precision", arguments.precision]
+    options += ["--weights", arguments.weights] if arguments.weights else []
     for one in measure(clip, arguments.engine or ["flow"], arguments.source_frames, options):
         print(
             f"{one.engine:10} {one.source_frames:7} {one.frames:7} {one.first:13.2f} s {one.again:9.2f} s "
@@ -79,7 +80,7 @@ def _print_worker(arguments: argparse.Namespace) -> None:
         )
 
 
-def measure(clip: Path, engines: list[str], lengths: list[int], options: tuple[str, ...]) -> Iterator[Run]:
+def measure(clip: Path, engines: list[str], lengths: list[int], options: Sequence[str]) -> Iterator[Run]:
     """Run the worker once for every engine and length."""
     for engine in engines:
         for length in lengths:
@@ -87,7 +88,7 @@ def measure(clip: Path, engines: list[str], lengths: list[int], options: tuple[s
                 yield _measured(clip, engine, length, options, Path(folder) / "frames")
 
 
-def _measured(clip: Path, engine: str, length: int, options: tuple[str, ...], output: Path) -> Run:
+def _measured(clip: Path, engine: str, length: int, options: Sequence[str], output: Path) -> Run:
     words = ["slow", clip, "--output", output, "--range", 0, length, "--engine", engine, "--json", *options]
     began = time.monotonic()
     process = subprocess.Popen(

@@ -42,6 +42,8 @@ def test_slows_and_saves(scene: Any, clips: Path, tmp_path: Path, capfd: Any) ->
         (["--strip", "Clip", "--range", "9", "5"], "its end, which is not included, has to come after its start"),
         (["--range", "1", "5"], "required: --strip (see blender -b FILE.blend --command lento --help)."),
         (["--strip", "Clip", "--magic"], "Unrecognized arguments: --magic (see blender"),
+        (["--strip", ""], "--strip: its name is empty, as an unset shell variable is: give the one that is meant"),
+        (["--strip", "Clip", "--scene", ""], "--scene: its name is empty"),
     ],
 )
 def test_bad_input(scene: Any, clips: Path, tmp_path: Path, capfd: Any, words: list[str], sentence: str) -> None:
@@ -64,6 +66,15 @@ def test_folder_to_save_in_that_is_not_there_is_found_before_the_job(
     assert f"Error: {target} could not be saved: its folder is not there." in capfd.readouterr().err
     assert layout(scene) == {"Clip": (2, 1, 49)}
     assert not Path(bpy.path.abspath("//lento")).exists()
+
+
+def test_empty_name_does_not_save_over_the_opened_file(scene: Any, clips: Path, capfd: Any) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    before = Path(bpy.data.filepath).read_bytes()
+    assert command("--strip", "Clip", "--engine", "nearest", "--save-as", "") == 2
+    assert "--save-as: its name is empty, as an unset shell variable is" in capfd.readouterr().err
+    assert Path(bpy.data.filepath).read_bytes() == before
+    assert layout(scene) == {"Clip": (2, 1, 49)}
 
 
 def test_help(capfd: Any) -> None:

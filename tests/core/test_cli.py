@@ -31,6 +31,14 @@ def test_empty_name_is_no_folder(clip: Path, tmp_path: Path, words: tuple[str, .
         asked(*(names.get(word, word) for word in words))
 
 
+@pytest.mark.parametrize(
+    "words", ["environment create", "environment remove", "engines --weights", "run", "slow CLIP --output o --weights"]
+)
+def test_empty_name_is_nothing_else(words: str) -> None:
+    with pytest.raises(InputError, match="its name is empty, as an unset shell variable is"):
+        parser().parse_args([*words.split(), ""])
+
+
 def test_length_and_speed_say_what_sets_the_time(clip: Path, tmp_path: Path) -> None:
     job = asked(clip, "--output", tmp_path, "--length", 96)
     assert (job.time, job.length) == ("fit", 96)
