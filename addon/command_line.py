@@ -93,7 +93,8 @@ def _run(arguments: argparse.Namespace) -> str:
     target = os.path.abspath(arguments.save_as) if arguments.save_as else bpy.data.filepath
     if not os.path.isdir(os.path.dirname(target)):
         raise InputError(f"{target} could not be saved: its folder is not there. Make it, or choose another.")
-    holders = {name: arguments if getattr(arguments, name) is not None else scene.lento for name in options.OPTIONS}
+    named = [name for name in options.OPTIONS if getattr(arguments, name) is not None]
+    holders = options.holders(arguments, named, scene.lento)
     gathered = operators.request(scene, arguments.strip, arguments.range, holders)
     job = operators.launch(context, gathered)
     job.wait(lambda job: print(describe(job.progress) if job.progress else job.status, flush=True))

@@ -108,9 +108,8 @@ class LENTO_OT_slow_motion(bpy.types.Operator):
 
     def _launch(self, context: Any) -> jobs.Running:
         scene = compat.editing_scene(context)
-        holders = {
-            name: self.properties if self.properties.is_property_set(name) else scene.lento for name in options.OPTIONS
-        }
+        named = [name for name in options.OPTIONS if self.properties.is_property_set(name)]
+        holders = options.holders(self.properties, named, scene.lento)
         given = tuple(self.range) if any(self.range) else None
         gathered = request(scene, self.strip, given, holders)
         for note in gathered.notes:

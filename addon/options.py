@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import Field
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
 import bpy
@@ -71,6 +73,30 @@ def _in_words(value: float) -> str:
 
 def _limits(spec: Option) -> str:
     return f"it goes from {spec.minimum} to {spec.maximum}"
+
+
+def holders(given: Any, names: Sequence[str], settings: Any) -> dict[str, Any]:
+    """Where the value of every option is: in `given` for those `names`, else in the scene's settings.
+
+    A factor, a length or an ease that is given says which time is meant, unless that is given, too. Raises InputError
+    for an option that is given and would have no effect.
+    """
+    found = {name: given if name in names else settings for name in OPTIONS}
+    time = found["time"].time
+    timed = {name: spec.times for name, (_, spec) in OPTIONS.items() if name in names and spec.times}
+    if "time" not in names:
+        for times in timed.values():
+            time = time if time in times else times[0]
+    for name, times in timed.items():
+        if time not in times:
+            raise InputError(
+                f"{name}: it means nothing to the time {time!r}: leave it out, or choose the time {' or '.join(times)}."
+            )
+    if "ramp" in names and found["ease"].ease == "none":
+        raise InputError(
+            "ramp: it means nothing without an eased end: leave it out, or choose the ease in, out or both."
+        )
+    return {**found, "time": SimpleNamespace(time=time)}
 
 
 def chosen(holders: dict[str, Any]) -> tuple[dict[str, Any], Placement]:

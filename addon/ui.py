@@ -28,8 +28,6 @@ from .provenance import PROVENANCE
 LINE = 44
 """Letters that fit into the sidebar at its usual width."""
 CURVE_SCALE = 5.0
-ONLY_FOR = {"factor": ("factor",), "length": ("fit",), "ease": ("factor", "fit"), "ramp": ("factor", "fit")}
-"""Options that only some times have."""
 MENUS = ("SEQUENCER_MT_strip_retiming", "SEQUENCER_MT_context_menu")
 
 
@@ -57,11 +55,11 @@ class LENTO_PT_slow_motion(bpy.types.Panel):
         layout.operator(LENTO_OT_slow_motion.bl_idname, icon="PREVIEW_RANGE")
         strip = scene.sequence_editor.active_strip if scene.sequence_editor else None
         column = layout.column()
-        for name in options.OPTIONS:
-            if name in ONLY_FOR and scene.lento.time not in ONLY_FOR[name]:
+        for name, (_, spec) in options.OPTIONS.items():
+            if spec.times and scene.lento.time not in spec.times:
                 continue
             # weights are shown always: engines that need some are offered when they are named
-            if name != "weights" and not options.OPTIONS[name][1].is_for(scene.lento.engine):
+            if name != "weights" and not spec.is_for(scene.lento.engine):
                 continue
             if name == "ramp" and scene.lento.ease == "none":
                 continue

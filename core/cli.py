@@ -38,13 +38,7 @@ from .models import store
 from .process import Tell, read_job
 from .timing import parse_factor, parse_knot
 
-MEANT_FOR = {
-    "speed": ("curve",),
-    "length": ("fit",),
-    "factor": ("factor",),
-    "ease": ("factor", "fit"),
-    "ramp": ("factor", "fit"),
-}
+MEANT_FOR = {"speed": ("curve",), **{field.name: spec.times for field, spec in options(Job) if spec.times}}
 """The choices of --time with which a flag has an effect."""
 
 

@@ -58,6 +58,8 @@ class Option:
     """The engines that have it; empty where all do."""
     elsewhere: tuple[str, ...] = ()
     """Values beside its default that say nothing new to the other engines."""
+    times: tuple[str, ...] = ()
+    """The choices of the option `time` that it has an effect with; empty for all."""
 
     def is_for(self, engine: str) -> bool:
         """Whether that engine has the option."""
@@ -229,6 +231,7 @@ class Job:
         minimum=Fraction(1, 100),
         maximum=Fraction(1000),
         usual_maximum=Fraction(16),
+        times=("factor",),
     )
     length: int = option(
         100,
@@ -237,8 +240,15 @@ class Job:
         minimum=Fraction(1),
         maximum=Fraction(1_000_000),
         usual_maximum=Fraction(1000),
+        times=("fit",),
     )
-    ease: str = option("none", label="Ease", help="Ends of the range that run into normal speed", choices=EASES)
+    ease: str = option(
+        "none",
+        label="Ease",
+        help="Ends of the range that run into normal speed",
+        choices=EASES,
+        times=("factor", "fit"),
+    )
     ramp: int = option(
         12,
         label="Ramp",
@@ -246,6 +256,7 @@ class Job:
         minimum=Fraction(1),
         maximum=Fraction(100_000),
         usual_maximum=Fraction(100),
+        times=("factor", "fit"),
     )
     cuts: str = option("hold", label="Cuts", help="What becomes of cuts inside the range", choices=CUTS)
     repeats: str = option("auto", label="Repeated Frames", help="What becomes of repeated frames", choices=REPEATS)

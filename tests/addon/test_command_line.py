@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 import pytest
 
-from tests.addon.helpers import add_movie, layout, lento
+from tests.addon.helpers import add_movie, layout, lento, times
 
 
 def command(*words: object) -> int:
@@ -42,6 +42,13 @@ def test_slows_and_saves(scene: Any, clips: Path, tmp_path: Path, capfd: Any) ->
         (["--strip", "Clip", "--range", "9", "5"], "its end, which is not included, has to come after its start"),
         (["--range", "1", "5"], "required: --strip (see blender -b FILE.blend --command lento --help)."),
         (["--strip", "Clip", "--magic"], "Unrecognized arguments: --magic (see blender"),
+        (
+            ["--strip", "Clip", "--time", "smooth", "--factor", "8"],
+            "factor: it means nothing to the time 'smooth': leave it out, or choose the time factor.",
+        ),
+        (["--strip", "Clip", "--length", "96", "--factor", "8"], "factor: it means nothing to the time 'fit'"),
+        (["--strip", "Clip", "--time", "curve", "--ease", "in"], "ease: it means nothing to the time 'curve'"),
+        (["--strip", "Clip", "--ramp", "6"], "ramp: it means nothing without an eased end"),
         (["--strip", ""], "--strip: its name is empty, as an unset shell variable is: give the one that is meant"),
         (["--strip", "Clip", "--scene", ""], "--scene: its name is empty"),
     ],
@@ -75,6 +82,27 @@ def test_empty_name_does_not_save_over_the_opened_file(scene: Any, clips: Path, 
     assert "--save-as: its name is empty, as an unset shell variable is" in capfd.readouterr().err
     assert Path(bpy.data.filepath).read_bytes() == before
     assert layout(scene) == {"Clip": (2, 1, 49)}
+
+
+@pytest.mark.parametrize(
+    ("time", "words", "end"),
+    [
+        ("fit", ["--factor", "2"], 31),
+        ("factor", ["--length", "40"], 51),
+        ("smooth", ["--length", "40", "--ease", "in", "--ramp", "4"], 51),
+        ("fit", ["--ease", "out"], 41),
+    ],
+)
+def test_flag_sets_the_time_that_it_is_meant_for(
+    scene: Any, clips: Path, tmp_path: Path, time: str, words: list[str], end: int
+) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    scene.lento.time, scene.lento.length = time, 30
+    target = tmp_path / "out.blend"
+    words = ["--strip", "Clip", "--range", "11", "21", "--engine", "nearest", *words]
+    assert command(*words, "--save-as", target) == 0
+    bpy.ops.wm.open_mainfile(filepath=str(target))
+    assert times(bpy.context.scene.sequence_editor.active_strip) == (11, end)
 
 
 def test_help(capfd: Any) -> None:

@@ -270,6 +270,17 @@ def test_shorter_than_the_range_skips_frames(scene: Any, clips: Path) -> None:
     )
 
 
+def test_factor_or_length_of_a_call_is_not_left_out_for_the_scenes_time(scene: Any, clips: Path) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    scene.lento.time = "curve"
+    assert bpy.ops.lento.slow_motion(engine="nearest", range=(1, 11), factor=2) == {"FINISHED"}
+    assert times(scene.sequence_editor.active_strip) == (1, 21)
+    assert bpy.ops.lento.slow_motion(engine="nearest", strip="Clip.001", length=10) == {"FINISHED"}
+    assert times(scene.sequence_editor.active_strip) == (21, 31)
+    assert scene.lento.time == "curve"
+    refused(scene, "factor: it means nothing to the time 'fit': .*choose the time factor", time="fit", factor=2)
+
+
 def test_hidden_options_of_another_engine_do_no_harm(scene: Any, clips: Path) -> None:
     add_movie(scene, clips / "clip.mp4")
     scene.lento.ensemble, scene.lento.device, scene.lento.weights = True, "cuda", "/nowhere.pth"
