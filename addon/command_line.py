@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import bpy
 
+from ..core.job import check_engine
 from ..core.messages import EMPTY_NAME, ExitCode, Failure, InputError, describe
 from ..core.timing import parse_factor
 from . import compat, operators, options
@@ -95,6 +96,8 @@ def _run(arguments: argparse.Namespace) -> str:
         raise InputError(f"{target} could not be saved: its folder is not there. Make it, or choose another.")
     named = [name for name in options.OPTIONS if getattr(arguments, name) is not None]
     holders = options.holders(arguments, named, scene.lento)
+    for name in named:
+        check_engine(*options.OPTIONS[name], getattr(arguments, name), holders["engine"].engine)
     gathered = operators.request(scene, arguments.strip, arguments.range, holders)
     job = operators.launch(context, gathered)
     job.wait(lambda job: print(describe(job.progress) if job.progress else job.status, flush=True))

@@ -98,6 +98,15 @@ def options(cls: type) -> Iterator[tuple[Field[Any], Option]]:
             yield declared, declared.metadata["option"]
 
 
+def check_engine(declared: Field[Any], spec: Option, value: Any, engine: str) -> None:
+    """Raise JobError where the option's value says something that the engine does not have."""
+    if not spec.is_for(engine) and value not in (declared.default, *spec.elsewhere):
+        raise JobError(
+            f"{declared.name}: {_said(value)} means nothing to the engine {engine!r}: leave it out, or choose "
+            f"{_listed(spec.engines)}."
+        )
+
+
 ENGINES = (
     Choice("flow", "Optical Flow", "Classical motion estimation on the CPU: needs no model and no GPU"),
     Choice("lento", "Lento", "The bundled network on that motion: needs PyTorch, and no GPU"),
@@ -354,11 +363,7 @@ class Job:
         for declared, spec in options(Job):
             value = getattr(self, declared.name)
             spec.check(declared.name, value)
-            if not spec.is_for(self.engine) and value not in (declared.default, *spec.elsewhere):
-                raise JobError(
-                    f"{declared.name}: {_said(value)} means nothing to the engine {self.engine!r}: leave it out, or "
-                    f"choose {_listed(spec.engines)}."
-                )
+            check_engine(declared, spec, value, self.engine)
 
     @property
     def about_motion(self) -> tuple[str, ...]:

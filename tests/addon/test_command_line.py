@@ -49,6 +49,13 @@ def test_slows_and_saves(scene: Any, clips: Path, tmp_path: Path, capfd: Any) ->
         (["--strip", "Clip", "--length", "96", "--factor", "8"], "factor: it means nothing to the time 'fit'"),
         (["--strip", "Clip", "--time", "curve", "--ease", "in"], "ease: it means nothing to the time 'curve'"),
         (["--strip", "Clip", "--ramp", "6"], "ramp: it means nothing without an eased end"),
+        (
+            ["--strip", "Clip", "--engine", "blend", "--flow-scale", "0.5"],
+            "flow_scale: '0.5' means nothing to the engine 'blend': leave it out, or choose rife.",
+        ),
+        (["--strip", "Clip", "--engine", "flow", "--weights", "w.pkl"], "weights: 'w.pkl' means nothing to the engine"),
+        (["--strip", "Clip", "--engine", "nearest", "--device", "cuda"], "device: 'cuda' means nothing to the engine"),
+        (["--strip", "Clip", "--engine", "lento", "--ensemble"], "ensemble: on means nothing to the engine 'lento'"),
         (["--strip", ""], "--strip: its name is empty, as an unset shell variable is: give the one that is meant"),
         (["--strip", "Clip", "--scene", ""], "--scene: its name is empty"),
     ],
@@ -82,6 +89,13 @@ def test_empty_name_does_not_save_over_the_opened_file(scene: Any, clips: Path, 
     assert "--save-as: its name is empty, as an unset shell variable is" in capfd.readouterr().err
     assert Path(bpy.data.filepath).read_bytes() == before
     assert layout(scene) == {"Clip": (2, 1, 49)}
+
+
+def test_flag_that_changes_nothing_for_the_engine_is_taken(scene: Any, clips: Path, tmp_path: Path) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    scene.lento.flow_scale = "0.5"  # the panel hides it
+    words = ["--strip", "Clip", "--range", "11", "13", "--engine", "nearest", "--device", "cpu", "--no-ensemble"]
+    assert command(*words, "--save-as", tmp_path / "out.blend") == 0
 
 
 @pytest.mark.parametrize(
