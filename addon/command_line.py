@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from fractions import Fraction
 from typing import Any, NoReturn
 
@@ -84,6 +85,24 @@ def main(argv: list[str]) -> int:
     return int(ExitCode.DONE)
 
 
+def _check_target(path: str) -> None:
+    """Raise InputError where no file can be saved, before a job that takes long."""
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise InputError(f"{path} could not be saved: its folder is not there. Make it, or choose another.")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise InputError(f"{path} could not be saved: it is no file. Name one.")
+    if os.path.exists(path) and not os.access(path, os.W_OK):
+        raise InputError(f"{path} could not be saved: the file may not be written. Choose another.")
+    try:
+        with tempfile.TemporaryFile(dir=folder):  # Blender, too, writes a new file there, and then renames it
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{path} could not be saved: its folder cannot be written ({error.strerror}). Choose another."
+        ) from error
+
+
 def _run(arguments: argparse.Namespace) -> str:
     context = bpy.context
     scene = bpy.data.scenes.get(arguments.scene) if arguments.scene else compat.editing_scene(context)
@@ -92,8 +111,7 @@ def _run(arguments: argparse.Namespace) -> str:
     if not bpy.data.filepath:
         raise InputError("No .blend is open: name one before --command.")
     target = os.path.abspath(arguments.save_as) if arguments.save_as else bpy.data.filepath
-    if not os.path.isdir(os.path.dirname(target)):
-        raise InputError(f"{target} could not be saved: its folder is not there. Make it, or choose another.")
+    _check_target(target)
     named = [name for name in options.OPTIONS if getattr(arguments, name) is not None]
     holders = options.holders(arguments, named, scene.lento)
     for name in named:

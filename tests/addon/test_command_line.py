@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +72,25 @@ def test_bad_input(scene: Any, clips: Path, tmp_path: Path, capfd: Any, words: l
     assert layout(scene) == {"Clip": (2, 1, 49)}
 
 
-def test_folder_to_save_in_that_is_not_there_is_found_before_the_job(
-    scene: Any, clips: Path, tmp_path: Path, capfd: Any
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("no such folder/out.blend", "its folder is not there"),
+        ("", "it is no file"),
+        pytest.param(
+            "/proc/out.blend",
+            "its folder cannot be written (",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="it needs /proc"),
+        ),
+    ],
+)
+def test_place_where_nothing_can_be_saved_is_found_before_the_job(
+    scene: Any, clips: Path, tmp_path: Path, capfd: Any, name: str, why: str
 ) -> None:
     add_movie(scene, clips / "clip.mp4")
-    target = tmp_path / "no such folder" / "out.blend"
+    target = tmp_path / name
     assert command("--strip", "Clip", "--engine", "nearest", "--save-as", target) == 2
-    assert f"Error: {target} could not be saved: its folder is not there." in capfd.readouterr().err
+    assert f"Error: {target} could not be saved: {why}" in capfd.readouterr().err
     assert layout(scene) == {"Clip": (2, 1, 49)}
     assert not Path(bpy.path.abspath("//lento")).exists()
 
