@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Known answers: networks with parameters by a rule, against vectors made from the official code.
 
-scripts/check-golden DIR     every <name>.json with its <name>.npz; exit status 1 where one differs by more than it may
+scripts/check-golden DIR     every <name>.json with its <name>.npz; exit status 1 where one differs by more than it may,
+                             2 where there is none
 """
 
 from __future__ import annotations
@@ -222,6 +223,9 @@ def main() -> int:
     """See the module's text."""
     folder = Path(sys.argv[1])
     wrong: list[str] = []
+    if not any(path.with_suffix(".json").exists() or path.stem.endswith("_ops") for path in folder.glob("*.npz")):
+        print(f"{folder} holds no vectors (<name>.json with <name>.npz): name the folder that does.", file=sys.stderr)
+        return 2
     with torch.inference_mode():
         for path in sorted(folder.glob("*.json")):
             told = json.loads(path.read_text())

@@ -51,3 +51,14 @@ def test_help_of_the_demo() -> None:
     ended = subprocess.run([str(ROOT / "scripts" / "demo"), "--help"], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.endswith("scripts/demo [CLIP]\n")
+
+
+def test_nothing_to_compare_is_not_right(tmp_path: Path) -> None:
+    (tmp_path / "rife.json").write_text("{}")
+    code, told = script("check-golden", tmp_path)
+    assert (code, told.count("\n")) == (2, 1)
+    assert "holds no vectors" in told
+    assert script("check-golden") == (2, "Name the folder of the vectors: scripts/check-golden DIR\n")
+    assert script("check-golden", tmp_path / "x") == (
+        2, f"There is no folder '{tmp_path / 'x'}': name that of the vectors.\n"
+    )  # fmt: skip
