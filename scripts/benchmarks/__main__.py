@@ -6,13 +6,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from core.messages import InputError
+from core.messages import Failure
 
 from . import color, gpu, quality, speed, time
 
 
 def main() -> None:
-    """Run the benchmark that is named; 2 where the input is wrong."""
+    """Run the benchmark that is named; 2 where the input is wrong, 3 where an engine fails."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure the engines.")
     commands = parser.add_subparsers(required=True)
     for name, module in (("quality", quality), ("speed", speed), ("color", color), ("time", time), ("gpu", gpu)):
@@ -22,9 +22,9 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         arguments.run(arguments)
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(error.code)
+    except Failure as failure:
+        print(f"Error: {failure}", file=sys.stderr)
+        sys.exit(failure.code)
 
 
 if __name__ == "__main__":

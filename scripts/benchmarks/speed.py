@@ -17,7 +17,7 @@ from typing import Any
 
 from core.cli import job_of, parser
 from core.job import ENGINES
-from core.messages import Progress, Ready, decode
+from core.messages import Error, ExitCode, Failure, Progress, Ready, decode
 from scripts.clips import write_clip
 
 from .networks import NAMES, print_table
@@ -81,7 +81,7 @@ def _print_worker(arguments: argparse.Namespace) -> None:
 
 
 def measure(clip: Path, engines: list[str], lengths: list[int], options: Sequence[str]) -> Iterator[Run]:
-    """Run the worker once for every engine and length."""
+    """Run the worker once for every engine and length. Raises Failure with its sentence where it fails."""
     for engine in engines:
         for length in lengths:
             with tempfile.TemporaryDirectory() as folder:
@@ -94,16 +94,19 @@ def _measured(clip: Path, engine: str, length: int, options: Sequence[str], outp
     process = subprocess.Popen(
         [sys.executable, "-m", "core", *map(str, words)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
-    first, frames = 0.0, 0
+    first, frames, failure = 0.0, 0, Failure(f"{engine}: the worker ended on {clip} without a word.")
     assert process.stdout is not None
     for line in process.stdout:
         record = decode(line)
         if isinstance(record, Progress):
             first = first or time.monotonic() - began
             frames = record.done
+        if isinstance(record, Error):
+            failure = Failure(f"{engine}: {record.text}")
+            failure.code = ExitCode(record.code)
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
-        raise SystemExit(f"the worker failed with {engine} on {clip}")
+        raise failure
     seconds = time.monotonic() - began
     return Run(engine, length, frames, first, _again(words[1:], output), seconds, usage.ru_maxrss / 1024)
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from core.analysis import Analysis, look_at, replaceable
 from core.color import Encoding
+from core.messages import InputError
 from core.source import open_source
 
 CUTS = {
@@ -132,9 +133,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the tables."""
-    clips = sorted(path for path in arguments.folder.iterdir() if path.suffix in (".mp4", ".webm", ".mpg"))
+    clips = sorted(path for path in arguments.folder.glob("*") if path.suffix in (".mp4", ".webm", ".mpg"))
     if not clips:
-        raise SystemExit(f"{arguments.folder} holds no clips (paths are taken from the repository's root)")
+        raise InputError(
+            f"There is no folder {arguments.folder} that holds clips (paths are taken from the repository's root)."
+        )
     looked = {clip.name: analysed(clip) for clip in clips if clip.name not in FADES}
     print("| clip | cuts | found | right | precision | recall |\n|---|---|---|---|---|---|")
     total = Score()

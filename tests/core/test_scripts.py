@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from scripts.benchmarks import __main__ as benchmarks
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMOS = ROOT / "build" / "demo"
@@ -62,3 +65,30 @@ def test_nothing_to_compare_is_not_right(tmp_path: Path) -> None:
     assert script("check-golden", tmp_path / "x") == (
         2, f"There is no folder '{tmp_path / 'x'}': name that of the vectors.\n"
     )  # fmt: skip
+
+
+def test_offline_without_a_command() -> None:
+    assert script("offline") == (2, "Name the command to run: scripts/offline COMMAND...\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("speed --engine nearest --clip /no/clip.mp4", "/no/clip.mp4 does not exist: check the name"),
+        (
+            "speed --engine rife --source-frames 5 --clip CLIP",
+            "the engine 'rife' needs a checkpoint from its authors",
+        ),
+        ("speed --engine nearest --clip /no/clip.mp4 --factor abc", "'abc' is not a number such as 4, 2.5 or 7/3"),
+        ("time /no/folder", "There is no folder /no/folder that holds clips"),
+    ],
+)
+def test_benchmark_says_why_it_fails(
+    clip: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], words: str, sentence: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", *(str(clip) if word == "CLIP" else word for word in words.split())])
+    with pytest.raises(SystemExit) as ended:
+        benchmarks.main()
+    told = capfd.readouterr().err.splitlines()
+    assert (ended.value.code, told[-1][:7]) == (2, "Error: ")
+    assert sentence in told[-1]
