@@ -310,7 +310,7 @@ class Job:
     ensemble: bool = option(
         False,
         label="Ensemble",
-        help="Run RIFE (4.0 to 4.20) both ways and average, at half the speed",
+        help="Run RIFE 4.0 to 4.20 and 4.24 both ways and average, at half the speed",
         engines=RIFE,
     )
 
