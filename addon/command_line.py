@@ -47,7 +47,9 @@ def _parser() -> Parser:
     )
     parser.add_argument("--save-as", type=_named, metavar="FILE", help="save here; else over the opened file")
     for name, (declared, spec) in options.OPTIONS.items():
-        kind: dict[str, Any] = {"choices": [choice.id for choice in spec.choices]}
+        kind: dict[str, Any] = {"choices": spec.names}
+        if spec.numbered:  # checked with the job: a list cannot hold every number
+            kind = {"metavar": f"{{{','.join(spec.names)}}}"}
         if spec.is_path:
             kind = {"metavar": "FILE"}
         if isinstance(declared.default, Fraction):

@@ -26,7 +26,8 @@ def tables() -> dict[str, str]:
     """Name of a table -> its Markdown."""
     rows = ["| option | default | values | what it does |", "|---|---|---|---|"]
     for field, spec in (*options(Job), *options(Placement)):
-        values = ", ".join(f"`{name}`" for name in spec.names)
+        values = ", ".join(f"`{choice.id}`" for choice in spec.choices)
+        values += f"; in a shell `{spec.numbered}:N`, too" if spec.numbered else ""
         default = f"`{field.default}`"
         if spec.is_path:
             values, default = "a file", "none"

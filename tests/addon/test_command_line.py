@@ -132,6 +132,15 @@ def test_flag_sets_the_time_that_it_is_meant_for(
     assert times(bpy.context.scene.sequence_editor.active_strip) == (11, end)
 
 
+def test_any_gpu_may_be_named(scene: Any, clips: Path, tmp_path: Path, capfd: Any) -> None:
+    add_movie(scene, clips / "clip.mp4")
+    words = ["--strip", "Clip", "--save-as", tmp_path / "out.blend", "--device"]
+    assert command(*words, "cuda:9", "--engine", "nearest") == 2
+    assert "device: 'cuda:9' means nothing to the engine 'nearest'" in capfd.readouterr().err
+    assert command(*words, "toaster", "--engine", "lento") == 2
+    assert "device: 'toaster' is not one of auto, cuda, " in capfd.readouterr().err
+
+
 def test_help(capfd: Any) -> None:
     assert command("--help") == 0
     assert "--placement {ripple,overlay}" in capfd.readouterr().out
