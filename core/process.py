@@ -98,7 +98,7 @@ def cancel_on_signals(cancel: threading.Event) -> None:
             signal.signal(number, lambda number, frame: cancel.set())
 
 
-def end_when_cancelled(cancel: threading.Event, messenger: Messenger, cancelled: Status) -> None:
+def end_when_cancelled(cancel: threading.Event, messenger: Messenger, cancelled: Status = CANCELLED) -> None:
     """In a thread: end the process where a cancelled command does not hear it.
 
     A slow network may be at one frame for minutes. Files are complete or absent whenever a worker ends, so nothing is
