@@ -213,6 +213,7 @@ def test_index_through_a_proxy(server: Server, folder: Path, monkeypatch: pytest
         ("download.index-url='https://mirror.example.org'", True),
         ("global.timeout='60'\nglobal.index-url='https://mirror.example.org'", False),
         ("install.index-url='https://mirror.example.org'", False),
+        ("global.extra-index-url='file:///mirror/simple file:///mirror/more'", False),
     ],
 )
 def test_pytorch_has_its_own_index_unless_pip_is_given_one(tmp_path: Path, told: str, is_asked: bool) -> None:
@@ -226,6 +227,7 @@ def test_pytorch_has_its_own_index_unless_pip_is_given_one(tmp_path: Path, told:
 def test_pip_says_what_the_environment_gives_it(
     server: Server, monkeypatch: pytest.MonkeyPatch, variable: str, is_asked: bool
 ) -> None:
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv(variable, "https://mirror.example.org")
     assert bool(asked_index(BASE)) == is_asked
 
