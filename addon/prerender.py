@@ -26,7 +26,10 @@ COPY, TASK = "scene.blend", "task.json"
 
 @dataclass(frozen=True)
 class Task:
-    """What the other Blender renders: frames `start` to `end` (not included) of one strip, to `output`."""
+    """What the other Blender renders: frames `start` to `end` (not included) of one strip, to `output`.
+
+    And what is to be heard in it, to the file `sound`, where that is named.
+    """
 
     scene: str
     strip: str
@@ -35,6 +38,7 @@ class Task:
     output: str
     size: tuple[int, int]
     keep_modifiers: bool
+    sound: str = ""
 
 
 def reason(strip: Any, bake_modifiers: bool) -> str:
@@ -86,6 +90,25 @@ def _scenes_within(scene: Any) -> set[Any]:
                 found.add(strip.scene)
                 pending.append(strip.scene)
     return found
+
+
+def is_heard(strip: Any) -> bool:
+    """Whether there is sound inside of a meta or scene strip."""
+    pending, scenes = [strip], set()
+    while pending:
+        one = pending.pop()
+        if one.mute:
+            continue
+        if one.type == "SOUND":
+            return True
+        if one.type == "META":
+            pending += one.strips
+        if one.type == "SCENE" and one.scene is not None and one.scene not in scenes:
+            scenes.add(one.scene)
+            if any(thing.type == "SPEAKER" for thing in one.scene.objects):
+                return True
+            pending += one.scene.sequence_editor.strips if one.scene.sequence_editor else ()
+    return False
 
 
 def size_of(scene: Any, strip: Any) -> tuple[int, int]:

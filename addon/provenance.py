@@ -42,6 +42,8 @@ class Provenance:
     """The time map (timing.TimeMap.as_json); a constant factor where it is missing."""
     sounds: tuple[dict[str, Any], ...] = ()
     """The sound strips of the range, as sounds.take_out tells them, which stretched ones have taken the place of."""
+    mixed: str = ""
+    """The file of what was to be heard in the source strip itself, which has a strip of its own now."""
     pushed: dict[str, tuple[int, int]] = field(default_factory=dict)
     """The strips that had to move to another channel, as room.ripple tells them."""
     note: str = ""

@@ -76,6 +76,12 @@ def _render(task: Task, messenger: Messenger) -> None:
         rate = done / (time.monotonic() - began)
         remaining = round((len(names) - done) / rate, 1)
         messenger.send(Progress(done, len(names), round(rate, 2), remaining, "Rendering"))
+    if task.sound:
+        messenger.send(Status(f"Mixing the sound of {task.strip} in Blender"))
+        scene.frame_start, scene.frame_end = task.start, task.end - 1
+        bpy.ops.sound.mixdown(
+            filepath=task.sound, container="WAV", codec="PCM", format="F32", mixrate=48000, relative_path=False
+        )
 
 
 def _isolate(scene: Any, strip: Any, metas: list[Any]) -> None:

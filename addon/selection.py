@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -49,6 +50,8 @@ class Request:
     """What Blender has to render first."""
     sounds: tuple[str, ...] = ()
     """Names of the sound strips that are stretched along, or muted."""
+    mixed: bool = False
+    """Whether what is to be heard in the strip itself is stretched, too, after them."""
     notes: tuple[str, ...] = field(default=())
     """What the user should know before it starts."""
     strip_id: str = ""
@@ -160,31 +163,50 @@ def gather(scene: Any, strip: Any, marked: Range, placement: Placement, **chosen
     if chosen["time"] == "curve" and times is not None:
         chosen["speeds"] = times.knots
     wanted = "keep" if chosen["time"] == "smooth" and chosen["sound"] == "auto" else chosen["sound"]
-    sounds = _sounds(scene, strip, marked, placement, wanted)
+    rendered = prerender.reason(strip, placement.bake_modifiers)
+    muted = placement.placement == "overlay" or chosen["sound"] in ("mute", "keep")
+    mixed = bool(rendered) and not muted and prerender.is_heard(strip)
+    sounds = _sounds(scene, strip, marked, placement, wanted, mixed)
     if chosen["sound"] != "mute":
         fps = scene_fps(scene)
         chosen["sounds"] = tuple(
             (absolute(sound.sound.filepath), (marked.start - _file_start(sound)) / fps, fps) for sound in sounds
         )
-    rendered = prerender.reason(strip, placement.bake_modifiers)
     if rendered:
-        job, task = _job_of_rendered(scene, strip, marked, placement, chosen)
+        job, task = _job_of_rendered(scene, strip, marked, placement, mixed, chosen)
     else:
         job, task = _job_of_files(scene, strip, marked, chosen), None
         job = replace(job, output=_folder_for(strip, job.digest()))
-    notes = []
+    return Request(
+        job=job, scene=scene.name, strip_name=strip.name, strip_type=strip.type, media=media_of(strip), marked=marked,
+        placement=placement, task=task, content_began=compat.content_start(strip),
+        sounds=tuple(sound.name for sound in sounds), mixed=mixed,
+        notes=tuple(_notes(scene, strip, marked, placement, job)),
+    )  # fmt: skip
+
+
+def _notes(scene: Any, strip: Any, marked: Range, placement: Placement, job: Job) -> Iterator[str]:
+    """What the user should know before the job starts."""
+    rendered = prerender.reason(strip, placement.bake_modifiers)
     if rendered:
-        notes.append(f"The strip {strip.name!r} {rendered}: Blender renders its {len(marked)} frames first.")
+        yield f"The strip {strip.name!r} {rendered}: Blender renders its {len(marked)} frames first."
     if not bpy.data.filepath:
-        notes.append(
+        yield (
             f"This file is not saved: the frames go to Blender's temporary folder, {job.output}, which Blender "
             "deletes when it quits. Save the file first to keep them."
         )
-    return Request(
-        job=job, scene=scene.name, strip_name=strip.name, strip_type=strip.type, media=media_of(strip), marked=marked,
-        placement=placement, task=task, notes=tuple(notes), content_began=compat.content_start(strip),
-        sounds=tuple(sound.name for sound in sounds),
-    )  # fmt: skip
+    if placement.placement == "overlay" or job.sound == "mute":
+        return
+    if job.sound == "keep":
+        if rendered and prerender.is_heard(strip):
+            yield f"The sound of the strip {strip.name!r} is silent over the range: only sound strips can be left."
+        return
+    for sound in companion_sounds(container_of(scene, strip), strip):
+        if compat.is_retimed(sound) and compat.left(sound) < marked.end and compat.right(sound) > marked.start:
+            yield (
+                f"The sound strip {sound.name!r} is retimed and is left alone, so that it no longer fits the picture: "
+                "put a file of it in its place first (Render > Render Audio)."
+            )
 
 
 SOUND_OF = "lento_sound_of"
@@ -219,10 +241,10 @@ def _file_start(strip: Any) -> int:
     return compat.content_start(strip) - compat.trim_start(strip)
 
 
-def _sounds(scene: Any, strip: Any, marked: Range, placement: Placement, wanted: str) -> list[Any]:
+def _sounds(scene: Any, strip: Any, marked: Range, placement: Placement, wanted: str, mixed: bool) -> list[Any]:
     """The sound strips that the job takes along.
 
-    Raises InputError where sound is asked for and there is none that can be.
+    Raises InputError where sound is asked for and there is none that can be; `mixed`: the strip's own is.
     """
     asked = wanted in ("stretch", "tape")
     if wanted == "keep":
@@ -242,7 +264,7 @@ def _sounds(scene: Any, strip: Any, marked: Range, placement: Placement, wanted:
         and not sound.lock
         and not compat.is_retimed(sound)
     ]
-    if asked and not found:
+    if asked and not found and not mixed:
         raise InputError(
             f"The strip {strip.name!r} has no sound strip that plays along over the whole range: connect one, or "
             "choose the sound Automatic, Mute or Leave Alone."
@@ -286,7 +308,7 @@ def _job_of_files(scene: Any, strip: Any, marked: Range, chosen: dict[str, Any])
 
 
 def _job_of_rendered(
-    scene: Any, strip: Any, marked: Range, placement: Placement, chosen: dict[str, Any]
+    scene: Any, strip: Any, marked: Range, placement: Placement, mixed: bool, chosen: dict[str, Any]
 ) -> tuple[Job, prerender.Task]:
     """For a strip that only Blender can show, and may show otherwise next time: every try has its own folder."""
     if chosen["format"] not in LIGHT_FORMATS:
@@ -303,7 +325,10 @@ def _job_of_rendered(
         output=os.path.join(folder, jobs.RENDERED),
         size=prerender.size_of(scene, strip),
         keep_modifiers=placement.bake_modifiers,
+        sound=os.path.join(folder, jobs.RENDERED, "sound.wav") if mixed else "",
     )
+    if mixed:
+        chosen["sounds"] = (*chosen.get("sounds", ()), (task.sound, Fraction(0), scene_fps(scene)))
     cuts_at, no_cuts_at = time_options.cut_markers(scene, -marked.start)
     job = Job(
         source=task.output,

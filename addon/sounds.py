@@ -41,19 +41,32 @@ def add_stretched(
         for old_name, file in zip(request.sounds, result["sounds"], strict=False):
             if old_name not in mine:
                 continue  # it was removed, trimmed or locked in the meantime
-            length = len(result["frames"])
-            channel = free_channel(scene, strips, 1, start, max(start + length, *map(compat.right, strips)))
-            new = strips.new_sound(f"{old_name} {label}", f"{folder}/{file}", channel, start)
+            new = _new_sound(scene, strips, f"{old_name} {label}", folder, file, start, len(result["frames"]))
             made.append(new)
-            compat.set_right(new, start + length)
             copy_settings(mine[old_name], new)
             copy_animation(scene, mine[old_name], new, when)
-            new[SOUND_OF] = folder
     except BaseException:
         for strip in made:
             remove(scene, strips, strip)
         raise
     return made
+
+
+def add_mixed(scene: Any, strips: Any, request: Request, result: dict[str, Any], start: int, label: str) -> list[Any]:
+    """A strip, on a free channel, of what was to be heard in the slowed strip itself; none where that was nothing."""
+    if not request.mixed:
+        return []
+    folder, file = selection.as_named(request.job.output), result["sounds"][len(request.sounds)]
+    name = f"{request.strip_name} sound {label}"
+    return [_new_sound(scene, strips, name, folder, file, start, len(result["frames"]))]
+
+
+def _new_sound(scene: Any, strips: Any, name: str, folder: str, file: str, start: int, length: int) -> Any:
+    channel = free_channel(scene, strips, 1, start, max(start + length, *map(compat.right, strips)))
+    new = strips.new_sound(name, f"{folder}/{file}", channel, start)
+    compat.set_right(new, start + length)
+    new[SOUND_OF] = folder
+    return new
 
 
 def _taken_along(strips: Any, request: Request, source: Any, start: int, end: int) -> dict[str, Any]:
@@ -161,11 +174,20 @@ def stand_ins(strips: Any, taken: Sequence[dict[str, Any]], folder: str, start: 
 
     None for one that was muted, or whose stretched strip is gone.
     """
-    stretched = [
+    stretched = _made_by(strips, folder, start)
+    by_file = {os.path.basename(strip.sound.filepath): strip for strip in stretched}
+    in_order = iter(stretched)  # notes of the first version do not tell the file
+    return [by_file.get(told["stretched"]) if "stretched" in told else next(in_order, None) for told in taken]
+
+
+def mixed_by(strips: Any, file: str, folder: str, start: int) -> list[Any]:
+    """The strip that `add_mixed` made for a range at frame `start` of that file; none where it is gone."""
+    return [strip for strip in _made_by(strips, folder, start) if os.path.basename(strip.sound.filepath) == file]
+
+
+def _made_by(strips: Any, folder: str, start: int) -> list[Any]:
+    return [
         strip
         for strip in strips
         if strip.get(SOUND_OF) == folder and compat.left(strip) == start and strip.type == "SOUND"
     ]
-    by_file = {os.path.basename(strip.sound.filepath): strip for strip in stretched}
-    in_order = iter(stretched)  # notes of the first version do not tell the file
-    return [by_file.get(told["stretched"]) if "stretched" in told else next(in_order, None) for told in taken]

@@ -156,6 +156,8 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         copy_animation(scene, source, generated, when)
         stretched = sounds.add_stretched(scene, strips, request, result, source, start, _label(request), when)
         made += stretched
+        mixed = sounds.add_mixed(scene, strips, request, result, start, _label(request))
+        made += mixed
         if provenance.kept:
             # what comes after a range that gets shorter moves onto its place
             aside = free_channel(scene, strips, channel + 1, start, end + max(0, -added))
@@ -166,6 +168,8 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
     if request.placement.placement == "ripple":
         connections.mark(strips, source)
         connections.inherit(source, generated)
+        for sound in mixed:
+            connections.attach(generated, sound)
         taken = sounds.take_out(scene, strips, request, source, start, end, stretched)
         provenance = replace(provenance, sounds=tuple(taken))
         range_strip = isolate(source, start, end)
@@ -177,8 +181,11 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
             connections.leave(range_strip)
         else:
             remove(scene, strips, range_strip)
-        pushed = ripple(scene, strips, end, added, generated, *stretched)
+        pushed = ripple(scene, strips, end, added, generated, *stretched, *mixed)
         provenance = replace(provenance, pushed=pushed)
+        for sound in mixed:
+            provenance = replace(provenance, mixed=os.path.basename(sound.sound.filepath))
+            settle(scene, strips, sound, 1)
         for sound, told in zip(stretched, taken, strict=False):
             settle(scene, strips, sound, told["channel"])
         for marker in inside:
@@ -214,7 +221,8 @@ def restore(scene: Any, generated: Any) -> Any:
     _check_whole(generated)
     original = _kept(strips, generated, origin) if origin.kept else None
     stretched = sounds.stand_ins(strips, origin.sounds, origin.job, compat.left(generated))
-    _check_unlocked(original, *stretched)
+    mixed = sounds.mixed_by(strips, origin.mixed, origin.job, compat.left(generated))
+    _check_unlocked(original, *stretched, *mixed)
     _check_media(generated, origin)
     start, end, channel, muted = compat.left(generated), compat.right(generated), generated.channel, generated.mute
     length = origin.range[1] - origin.range[0]
@@ -249,7 +257,7 @@ def restore(scene: Any, generated: Any) -> Any:
             connections.attach(original, sound)
         elif old is not None:
             connections.inherit(old, sound)
-    for strip in (generated, *stretched):
+    for strip in (generated, *stretched, *mixed):
         if strip is not None:
             remove(scene, strips, strip)
     inside = markers_inside(scene, strips, start, end)

@@ -248,8 +248,8 @@ def _pip_version(python: str, folder: Path) -> tuple[int, ...]:
 def _pip_has_an_index(python: str) -> bool:
     """Whether the machine's pip is told which index to take packages from: then that is meant for us, too.
 
-    An extra index on the net, such as Raspberry Pi's, and folders of wheels only add to where packages come from; one in
-    a folder is the mirror of a machine without the internet.
+    An extra index on the net, such as Raspberry Pi's, and folders of wheels only add to where packages come from. An
+    extra index that is a folder is the mirror of a machine without the internet.
     """
     told = subprocess.run(
         [python, "-I", "-m", "pip", "config", "list"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -276,3 +276,42 @@ def test_scene_that_is_looked_at_in_half_its_size(scene: Any, clips: Path, make:
 def _at(scene: Any, share: int, frame: int) -> Any:
     scene.render.resolution_percentage = share
     return rendered(scene, frame)
+
+
+def test_what_is_heard_in_a_meta_strip_is_slowed_and_comes_back(scene: Any, clips: Path) -> None:
+    strips = scene.sequence_editor.strips
+    strip = meta(scene, clips)
+    strip.strips.new_sound("Heard", str(clips / "clip.mp4"), 2, 1).volume = 0.5
+    strips.new_sound("Beside", str(clips / "clip.mp4"), 1, 1)
+    select(scene, strip)
+    before = layout(scene)
+    assert bpy.ops.lento.slow_motion(engine="nearest", range=(START, END), factor=4) == {"FINISHED"}
+    sound = strips["It sound 4x"]
+    assert (*lento("addon.compat").connected(sound),) in ((), (strips["It 4x"],))
+    assert layout(scene)["It sound 4x"][1:] == layout(scene)["It 4x"][1:] == (START, START + 16)
+    assert _level(sound, 0.0, 16 / 24) == pytest.approx(0.5 * _level(strips["Beside"], 10 / 24, 14 / 24), rel=0.3)
+    assert bpy.ops.lento.restore() == {"FINISHED"}
+    assert "It sound 4x" not in layout(scene)
+    assert [place for name, place in layout(scene).items() if name == "Beside"] == [before["Beside"]]
+
+
+@pytest.mark.parametrize("options", [{"sound": "mute"}, {"sound": "keep"}, {"placement": "overlay"}], ids=str)
+def test_what_is_heard_in_a_meta_strip_and_not_wanted(
+    scene: Any, clips: Path, options: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    strip = meta(scene, clips)
+    strip.strips.new_sound("Heard", str(clips / "clip.mp4"), 2, 1)
+    select(scene, strip)
+    assert bpy.ops.lento.slow_motion(engine="nearest", range=(START, END), factor=4, **options) == {"FINISHED"}
+    assert [strip.name for strip in scene.sequence_editor.strips if strip.type == "SOUND"] == []
+    told = "The sound of the strip 'It' is silent over the range" in capfd.readouterr().out
+    assert told == (options == {"sound": "keep"})
+
+
+def _level(strip: Any, start: float, end: float) -> float:
+    """The mean loudness of a sound strip's file between two seconds."""
+    program = (
+        "import sys; from pathlib import Path; import numpy as np; from core.sound import read_sound\n"
+        "print(np.sqrt(np.square(read_sound(Path(sys.argv[1]), *map(float, sys.argv[2:]))).mean()))"
+    )
+    return float(worker_python("-c", program, bpy.path.abspath(strip.sound.filepath), str(start), str(end)))
