@@ -22,7 +22,7 @@ from .job_runner import start_job
 from .worker import GRACE, Worker, start_worker
 
 if TYPE_CHECKING:
-    from .selection import Request
+    from .request import Request
 
 RENDERED = "rendered"
 """Folder, in the frames' one, for what Blender renders first."""

@@ -11,9 +11,10 @@ from typing import Any
 import bpy
 
 from ..core.messages import Failure, InputError
-from . import compat, jobs, options, preferences, prerender, selection, setup, timeline
+from . import compat, jobs, options, preferences, prerender, restoring, selection, setup, timeline
 from .place import metas_around
 from .reporting import reported
+from .request import Request, gather
 
 TICK = 0.1
 """Seconds between looks at the worker."""
@@ -22,7 +23,7 @@ _timers: list[Any] = []
 """Those of the operators that look at a worker now."""
 
 
-def request(scene: Any, strip_name: str, given: tuple[int, int] | None, holders: dict[str, Any]) -> selection.Request:
+def request(scene: Any, strip_name: str, given: tuple[int, int] | None, holders: dict[str, Any]) -> Request:
     """Everything that a job needs, for the strip of that name or the active one; the strip gets its id.
 
     Raises InputError where something of it cannot be slowed.
@@ -32,7 +33,7 @@ def request(scene: Any, strip_name: str, given: tuple[int, int] | None, holders:
     selection.check_strip(scene, strip, placement)
     marked = selection.marked_range(scene, strip, given)
     running = strip.get(timeline.ID, "")
-    gathered = replace(selection.gather(scene, strip, marked, placement, **chosen), strip_id=running)
+    gathered = replace(gather(scene, strip, marked, placement, **chosen), strip_id=running)
     # only now, when nothing can fail any more, and not over the id of a job that runs, whose start will be refused; a
     # copy of that strip has its id, too, and another name
     if not any((job.request.strip_id, job.request.strip_name) == (running, strip.name) for job in jobs.running):
@@ -40,7 +41,7 @@ def request(scene: Any, strip_name: str, given: tuple[int, int] | None, holders:
     return gathered
 
 
-def launch(context: Any, gathered: selection.Request) -> jobs.Running:
+def launch(context: Any, gathered: Request) -> jobs.Running:
     """Start the worker for a request. Raises InputError, with the strip as it was, where it does not start."""
     try:
         task = gathered.task
@@ -233,11 +234,11 @@ class LENTO_OT_restore(bpy.types.Operator):
     }
 
     def execute(self, context: Any) -> set[str]:
-        """See timeline.restore."""
+        """See restoring.restore."""
         scene = compat.editing_scene(context)
         with reported(self):
             strip = selection.strip_named(scene, self.strip) if self.strip else selection.active_strip(scene)
-            timeline.restore(scene, strip)
+            restoring.restore(scene, strip)
             return {"FINISHED"}
         return {"CANCELLED"}
 

@@ -13,8 +13,9 @@ from typing import Any
 from . import compat, connections, plain, selection
 from .animation import animate, animation_of, copy_animation, remove
 from .copying import copy_settings
+from .request import Request
 from .room import free_channel, isolate
-from .selection import SOUND_OF, Request
+from .selection import SOUND_OF
 
 SETTINGS = ("volume", "pan", "mute")
 """What a muted range's sound gets back when it is restored, beside its animation and custom properties."""
