@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
 from ..core.messages import InputError
 from ..core.timing import TimeMap, constant
+from .selection import absolute, as_named
 
 PROVENANCE = "lento"
 """Custom property of a generated strip: JSON of a Provenance."""
@@ -48,6 +50,8 @@ class Provenance:
     """The strips that had to move to another channel, as room.ripple tells them."""
     note: str = ""
     """The source strip's own note, where that was generated, too."""
+    base: str = ""
+    """Folder of the .blend when this was noted, which paths that begin with // are relative to."""
     proxy: dict[str, Any] | None = None
     """The settings of the source strip's proxies; None where it used none."""
 
@@ -59,7 +63,7 @@ class Provenance:
 
 
 def provenance_of(strip: Any) -> Provenance:
-    """Where a generated strip comes from.
+    """Where a generated strip comes from, with paths as strips of this file name them.
 
     Raises InputError where the strip was not made by Lento.
     """
@@ -67,8 +71,20 @@ def provenance_of(strip: Any) -> Provenance:
     if not text:
         raise InputError(f"The strip {strip.name!r} was not made by Lento, so there is no original to restore.")
     try:
-        return Provenance(**json.loads(text))
+        return _named_now(Provenance(**json.loads(text)))
     except (TypeError, ValueError) as error:
         raise InputError(
             f"The note on the strip {strip.name!r} about its original cannot be read ({error})."
         ) from error
+
+
+def _named_now(origin: Provenance) -> Provenance:
+    """The same after the .blend was saved in another folder: Blender changes paths of strips, not what notes say."""
+
+    def now(path: str) -> str:
+        there = os.path.join(origin.base, path[2:])
+        moved = path.startswith("//") and origin.base and not os.path.exists(absolute(path)) and os.path.exists(there)
+        return as_named(os.path.abspath(there)) if moved else path
+
+    sounds = tuple({**told, "path": now(told["path"])} for told in origin.sounds)
+    return replace(origin, media=now(origin.media), sounds=sounds)

@@ -130,6 +130,7 @@ def insert(scene: Any, request: Request, result: dict[str, Any]) -> Any:
         time=result["time"],
         note=source.get(PROVENANCE, ""),
         proxy=_proxy_of(source),
+        base=os.path.dirname(bpy.data.filepath),
     )
     times = provenance.times
 

@@ -205,3 +205,22 @@ def test_a_trimmed_overlay_can_be_taken_away(scene: Any, clips: Path) -> None:
     lento("addon.compat").set_right(scene.sequence_editor.strips[name], 30)
     restore(name)
     assert layout(scene) == {"Clip": (2, 1, 49)}
+
+
+def test_file_that_was_saved_in_another_folder_since(scene: Any, clips: Path, tmp_path: Path) -> None:
+    """Blender keeps the strips' paths right, and knows nothing of those in the note."""
+    path = tmp_path / "clip.mp4"
+    shutil.copy(clips / "clip.mp4", path)
+    add_sound(scene, Path(bpy.path.relpath(str(path))))
+    strip = add_movie(scene, path)
+    strip.filepath = bpy.path.relpath(strip.filepath)
+    name = slow(range=(11, 21))
+    (tmp_path / "elsewhere").mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "elsewhere" / "other.blend"))
+    restore(name)
+    strips = scene.sequence_editor.strips
+    assert {strip.filepath for strip in strips if strip.type == "MOVIE"} == {"//../clip.mp4"}
+    assert {Path(bpy.path.abspath(strip.sound.filepath)).resolve() for strip in strips if strip.type == "SOUND"} == {
+        path.resolve()
+    }
+    assert number_shown(scene, 15) == 15
