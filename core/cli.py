@@ -228,12 +228,7 @@ def job_of(arguments: argparse.Namespace, tell: Tell) -> Job:
     # opened to know its length, and which files a sequence has
     with open_source(path, fps=arguments.fps, warn=lambda text: tell(Warning(text))) as source:
         start, end = arguments.range or (0, source.count)
-        for frame in (*arguments.cut_at, *arguments.no_cut_at):
-            if not 0 < frame < source.count:
-                raise InputError(
-                    f"Frame {frame} cannot begin a shot: {source.path} has the frames 0 to {source.count - 1}. Name "
-                    "frames of the source from 1 on."
-                )
+        _check_cuts(arguments, source.path, source.count)
         sounds = ((str(source.path), start / source.fps, source.fps),) if has_sound(source.path) else ()
         if arguments.fps and not source.files:
             raise InputError(f"--fps means nothing to {source.path}, a movie with a rate of its own: leave it out.")
@@ -254,6 +249,23 @@ def job_of(arguments: argparse.Namespace, tell: Tell) -> Job:
         output=os.path.abspath(arguments.output or os.curdir),
         **chosen,
     )
+
+
+def _check_cuts(arguments: argparse.Namespace, path: Path, count: int) -> None:
+    """Raise InputError for shots that begin nowhere in a clip of `count` frames, and for flags that contradict."""
+    for frame in (*arguments.cut_at, *arguments.no_cut_at):
+        if not 0 < frame < count:
+            raise InputError(
+                f"Frame {frame} cannot begin a shot: {path} has the frames 0 to {count - 1}. Name frames of the source "
+                "from 1 on."
+            )
+        if frame in arguments.cut_at and frame in arguments.no_cut_at:
+            raise InputError(f"Frame {frame} stands after --cut-at and after --no-cut-at: leave it out of one of them.")
+    if arguments.no_cut_at and arguments.cuts == "ignore":
+        raise InputError(
+            "--no-cut-at means nothing to --cuts ignore, which looks for no cuts: leave it out, or choose --cuts hold "
+            "or fade."
+        )
 
 
 def _time_of(arguments: argparse.Namespace) -> str:

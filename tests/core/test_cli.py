@@ -66,12 +66,19 @@ def test_normal_speed_is_the_clips_own(clip: Path, words: str, capsys: pytest.Ca
         ("--length 96 --factor 4", "--factor means nothing to --time fit"),
         ("--speed 0:50% --ease in", "--ease means nothing to --time curve: .* choose --time factor or fit"),
         ("--ramp 6", "--ramp means nothing without an eased end"),
+        ("--no-cut-at 3 --cuts ignore", "--no-cut-at means nothing to --cuts ignore, .* choose --cuts hold or fade"),
+        ("--cut-at 3 5 --no-cut-at 4 5", "Frame 5 stands after --cut-at and after --no-cut-at: leave it out of one"),
         ("--fps 30", "--fps means nothing to .*clip.mp4, a movie with a rate of its own: leave it out"),
     ],
 )
 def test_flag_without_an_effect_is_refused(clip: Path, tmp_path: Path, words: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         asked(clip, "--output", tmp_path, *words.split())
+
+
+def test_cuts_of_the_whole_clip_may_be_named_for_a_part(clip: Path, tmp_path: Path) -> None:
+    assert asked(clip, "--output", tmp_path, "--range", 0, 6, "--cut-at", 3, 20).cuts_at == (3, 20)
+    assert asked(clip, "--output", tmp_path, "--cuts", "ignore", "--cut-at", 3).cuts_at == (3,)
 
 
 def test_any_gpu_may_be_named(clip: Path, tmp_path: Path) -> None:
