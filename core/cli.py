@@ -114,7 +114,9 @@ def parser() -> Parser:
         help="run job files that standard input names, one after the other",
         description=f"Each line of standard input names a job, and where its log goes: {JOB_LINE}",
     )
-    serve.add_argument("--idle", type=float, default=300.0, metavar="SECONDS", help="end after so long without a job")
+    serve.add_argument(
+        "--idle", type=_seconds, default=300.0, metavar="SECONDS", help="end after so long without a job (%(default)g)"
+    )
     engines = commands.add_parser("engines", help="list the engines, or say what a checkpoint is")
     engines.add_argument(
         "--weights", metavar="FILE", type=_path, help="a checkpoint to recognise, or an installed model's name"
@@ -139,6 +141,16 @@ def _whole(text: str) -> int:
         return int(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of frames: give one such as 96") from error
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:  # not a number is none either
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 on: give one such as 300")
+    return seconds
 
 
 def _named(text: str) -> str:

@@ -44,7 +44,7 @@ def serve(idle: float) -> int:
 def _next(lines: queue.SimpleQueue[bytes], idle: float) -> bytes:
     """The next job's line; empty where there is none any more."""
     try:
-        return lines.get(timeout=idle)
+        return lines.get(timeout=min(idle, threading.TIMEOUT_MAX))
     except queue.Empty:
         return b""
 

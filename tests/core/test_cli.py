@@ -39,6 +39,22 @@ def test_empty_name_is_nothing_else(words: str) -> None:
         parser().parse_args([*words.split(), ""])
 
 
+@pytest.mark.parametrize("seconds", ["-1", "nan", "soon"])
+def test_time_that_a_worker_cannot_wait(seconds: str) -> None:
+    with pytest.raises(InputError, match="--idle: '.*' is not a number of seconds from 0 on: give one such as 300"):
+        parser().parse_args(["serve", "--idle", seconds])
+
+
+def test_worker_may_wait_for_ever() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "core", "serve", "--idle", "inf"],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 def test_length_and_speed_say_what_sets_the_time(clip: Path, tmp_path: Path) -> None:
     job = asked(clip, "--output", tmp_path, "--length", 96)
     assert (job.time, job.length) == ("fit", 96)
