@@ -20,7 +20,7 @@ from typing import Any
 
 from . import __version__
 from .messages import InputError
-from .timing import Knots, parse_factor
+from .timing import FASTEST, Knots, parse_factor
 
 SCHEMA = 1
 
@@ -237,7 +237,7 @@ class Job:
         Fraction(4),
         label="Factor",
         help="How many times slower: any decimal or fraction; below 1 it is faster",
-        minimum=Fraction(1, 100),
+        minimum=Fraction(1, FASTEST),
         maximum=Fraction(1000),
         usual_maximum=Fraction(16),
         times=("factor",),

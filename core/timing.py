@@ -15,12 +15,15 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
 LONGEST = 1_000_000
 """Output frames of a map, at the most: eleven hours at 24 frames a second."""
+FASTEST = 100
+"""The largest speed, forwards or backwards, as the least factor has it."""
 NORMAL = Fraction(1)
 """Frames of the range for each output frame at normal speed, where both are played at the same rate."""
 
@@ -163,10 +166,15 @@ def drawn(frames: int, knots: Sequence[tuple[Fraction, Fraction]], normal: Fract
     """The range at a speed that somebody drew over output time, until its end is reached; 1 is the normal speed.
 
     Speeds of 0 (hold) and below (backwards) are fine as long as the end is reached. Raises TimeError where it never
-    is, or not within LONGEST frames, and where the knots' times do not rise from 0.
+    is, or not within LONGEST frames, for speeds above FASTEST, and where the knots' times do not rise from 0.
     """
     if not knots or knots[0][0] != 0 or any(b[0] <= a[0] for a, b in zip(knots, knots[1:], strict=False)):
         raise TimeError("its times do not rise from 0: begin with frame 0, and name every later frame once, in order")
+    if knots[-1][0] > LONGEST:
+        raise TimeError(f"its times go on after {LONGEST} frames, the longest result: leave those out")
+    fastest = max((speed for _, speed in knots), key=abs)
+    if abs(fastest) > FASTEST:
+        raise TimeError(f"a speed of {in_words(100 * fastest)} % is too large, the most is {100 * FASTEST} %")
     made = TimeMap(frames, tuple((time, speed * normal) for time, speed in knots), 1)
     end = _first_time(made.knots, made._positions, frames)
     if end is None:
@@ -209,6 +217,12 @@ def _first_root(a: float, b: float, c: float) -> float | None:
     half = b + math.copysign(math.sqrt(inside), b)
     roots = (-half / (2 * a), 2 * c / half if half else -1.0)
     return min((root for root in roots if root >= 0), default=None)
+
+
+def in_words(number: Fraction) -> str:
+    """A number for a message: as it is where that is short, else about."""
+    exact = str(number)
+    return exact if len(exact) <= 12 else f"{Decimal(number.numerator) / Decimal(number.denominator):.4g}"
 
 
 def parse_factor(text: str) -> Fraction:

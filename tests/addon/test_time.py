@@ -211,6 +211,7 @@ def test_sound_that_is_asked_for_and_not_there(scene: Any, clips: Path) -> None:
         (((1, 100), (20, 0)), "never reaches the end of the range, its last speed is 0%"),
         (((1, -50),), "its last speed is -50%"),
         (((1, 0.0001),), "its last speed is 0%|more than 1000000"),
+        (((1, 1e9),), "a speed of 1000000000 % is too large, the most is 10000 %"),
     ],
 )
 def test_curves_without_an_end(scene: Any, clips: Path, points: Any, sentence: str) -> None:

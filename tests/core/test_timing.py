@@ -221,6 +221,10 @@ def test_factors_and_curves_at_another_rate_agree() -> None:
         ([(F(1), F(1))], "do not rise from 0: begin with frame 0, and name every later frame once"),
         ([(F(0), F(1)), (F(0), F(1))], "do not rise from 0"),
         ([], "do not rise from 0"),
+        ([(F(0), F(10**7))], "a speed of 1000000000 % is too large, the most is 10000 %"),
+        ([(F(0), F(-101)), (F(10), F(1))], "a speed of -10100 % is too large"),
+        ([(F(0), F(10**99, 7))], r"a speed of 1.429e\+100 % is too large"),
+        ([(F(0), F(1)), (F(10**7), F(1))], "its times go on after 1000000 frames, the longest result: leave those out"),
     ],
 )
 def test_curves_that_lead_nowhere(knots: list[tuple[Fraction, Fraction]], why: str) -> None:
