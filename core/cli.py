@@ -287,6 +287,8 @@ def _time_of(arguments: argparse.Namespace) -> str:
     """
     implied = "curve" if arguments.speed is not None else "fit" if arguments.length is not None else "factor"
     time: str = arguments.time or implied
+    if time == "curve" and arguments.speed is None:
+        raise InputError("--time curve needs the points of its curve: name them, such as --speed 0:100% 24:25%.")
     for name, times in MEANT_FOR.items():
         if getattr(arguments, name) is not None and time not in times:
             raise InputError(

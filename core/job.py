@@ -20,7 +20,7 @@ from typing import Any
 
 from . import __version__
 from .messages import InputError
-from .timing import FASTEST, Knots, parse_factor
+from .timing import FASTEST, Knots, in_words, parse_factor
 
 SCHEMA = 1
 
@@ -81,9 +81,9 @@ class Option:
         if self.choices and not self._offers(value):
             raise JobError(f"{name}: {value!r} is not one of {', '.join(self.names)}.")
         if self.minimum is not None and value < self.minimum:
-            raise JobError(f"{name}: {value} is too small, the least is {self.minimum}.")
+            raise JobError(f"{name}: {_said(value)} is too small, the least is {self.minimum}.")
         if self.maximum is not None and value > self.maximum:
-            raise JobError(f"{name}: {value} is too large, the most is {self.maximum}.")
+            raise JobError(f"{name}: {_said(value)} is too large, the most is {self.maximum}.")
 
 
 def option(default: Any, **declared: Any) -> Any:
@@ -341,8 +341,8 @@ class Job:
             raise JobError("speeds: the time 'curve' needs the speeds that it runs through.")
         if (held := self.end - self.start) < 2:
             raise JobError(
-                f"start, end: the range {self.start} to {self.end} holds {'1 frame' if held == 1 else 'no frames'}, "
-                "and slow motion needs at least 2: choose a longer range."
+                f"The range {self.start} to {self.end} holds {'1 frame' if held == 1 else 'no frames'}, and slow "
+                "motion needs at least 2: choose a longer range."
             )
         if self.shown_start is not None and self.shown_end is not None and self.shown_end <= self.shown_start:
             raise JobError(f"shown_end: {self.shown_end} is not after shown_start, {self.shown_start}.")
@@ -432,7 +432,7 @@ class Job:
 
 
 def _said(value: Any) -> str:
-    return "on" if value is True else str(value) if isinstance(value, Fraction) else repr(value)
+    return "on" if value is True else in_words(value) if isinstance(value, Fraction) else repr(value)
 
 
 def _listed(names: Sequence[str]) -> str:

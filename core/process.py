@@ -86,8 +86,10 @@ def read_job(path: Path) -> Job:
     """The job in a file. Raises InputError where it is none."""
     try:
         return Job.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The job file {path} cannot be read ({error}).") from error
+    except OSError as error:
+        raise InputError(f"The job file {path} cannot be read ({error.strerror}): name one that can.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"The job file {path} is no text, so it is no job: name another.") from error
 
 
 def cancel_on_signals(cancel: threading.Event) -> None:

@@ -60,7 +60,10 @@ def sequence_from(first: Path, warn: Warn = lambda text: None) -> list[str]:
     """
     parts = _number(first.name)
     if parts is None:
-        raise InputError(f"{first} has no number in its name, so no sequence begins there.")
+        raise InputError(
+            f"{first} has no number in its name, so no sequence begins there: name a movie, a folder of numbered "
+            "images, or the first of them."
+        )
     numbered = {parts[1]: first.name}
     for entry in first.parent.iterdir():
         other = _number(entry.name)

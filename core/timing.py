@@ -12,6 +12,7 @@ are source frames.
 from __future__ import annotations
 
 import math
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -222,7 +223,14 @@ def _first_root(a: float, b: float, c: float) -> float | None:
 def in_words(number: Fraction) -> str:
     """A number for a message: as it is where that is short, else about."""
     exact = str(number)
-    return exact if len(exact) <= 12 else f"{Decimal(number.numerator) / Decimal(number.denominator):.4g}"
+    return exact if len(exact) <= 12 else f"{(Decimal(number.numerator) / number.denominator).normalize():.4g}"
+
+
+def _number(text: str) -> Fraction:
+    """Raises ValueError also for an exponent of more than two digits, which would take long to write out."""
+    if re.search(r"[eE][+-]?0*[1-9][0-9_]{2,}", text):
+        raise ValueError
+    return Fraction(text.strip())
 
 
 def parse_factor(text: str) -> Fraction:
@@ -231,7 +239,7 @@ def parse_factor(text: str) -> Fraction:
     Raises ValueError for what is no finite number.
     """
     try:
-        return Fraction(text.strip())
+        return _number(text)
     except (ValueError, ZeroDivisionError) as error:
         raise ValueError(f"{text!r} is not a number such as 4, 2.5 or 7/3") from error
 
@@ -257,7 +265,7 @@ def parse_knot(text: str) -> tuple[Fraction, Fraction]:
         if not colon:
             raise ValueError
         percent = speed.strip().endswith("%")
-        return Fraction(time.strip()), Fraction(speed.strip().rstrip("%")) / (100 if percent else 1)
+        return _number(time), _number(speed.strip().rstrip("%")) / (100 if percent else 1)
     except (ValueError, ZeroDivisionError) as error:
         raise ValueError(f"{text!r} is not a frame and a speed such as 24:50%") from error
 

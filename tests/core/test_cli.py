@@ -92,6 +92,35 @@ def test_flag_without_an_effect_is_refused(clip: Path, tmp_path: Path, words: st
         asked(clip, "--output", tmp_path, *words.split())
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--range 5 5", "^The range 5 to 5 holds no frames, and slow motion needs at least 2: choose a longer range"),
+        ("--time curve", "^--time curve needs the points of its curve: name them, such as --speed 0:100% 24:25%"),
+        ("--factor 1e400", "--factor: '1e400' is not a number such as 4"),
+        ("--factor 1e99", r"^factor: 1e\+99 is too large, the most is 1000"),
+        ("--speed 0:1e400%", "--speed: '0:1e400%' is not a frame and a speed"),
+    ],
+)
+def test_sentence_names_what_was_typed(clip: Path, tmp_path: Path, words: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        asked(clip, "--output", tmp_path, *words.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("absent", "absent.json cannot be read (No such file or directory): name one that can."),
+        ("picture", "picture.json is no text, so it is no job: name another."),
+    ],
+)
+def test_job_file_that_cannot_be_read(tmp_path: Path, name: str, sentence: str) -> None:
+    (tmp_path / "picture.json").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(InputError) as error:
+        job_of(parser().parse_args(["run", str(tmp_path / f"{name}.json")]), lambda record: None)
+    assert str(error.value) == f"The job file {tmp_path}/{sentence}"
+
+
 def test_cuts_of_the_whole_clip_may_be_named_for_a_part(clip: Path, tmp_path: Path) -> None:
     assert asked(clip, "--output", tmp_path, "--range", 0, 6, "--cut-at", 3, 20).cuts_at == (3, 20)
     assert asked(clip, "--output", tmp_path, "--cuts", "ignore", "--cut-at", 3).cuts_at == (3,)

@@ -349,6 +349,7 @@ def test_images_of_different_sizes(images: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_read(tmp_path: Path, clip: Path) -> None:
     (tmp_path / "text.mp4").write_text("this is no movie")
     (tmp_path / "empty.mov").write_bytes(b"")
+    (tmp_path / "fake.png").write_bytes(b"")
     (tmp_path / "folder").mkdir()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a1.png").write_bytes(b"\x89PNG")
@@ -363,6 +364,7 @@ def test_what_cannot_be_read(tmp_path: Path, clip: Path) -> None:
         "text.mp4": "is no movie that can be read",
         "empty.mov": "is no movie that can be read",
         "folder": "holds no numbered images",
+        "fake.png": "fake.png has no number in its name, .*: name a movie, a folder of numbered images, or the first",
         "broken": "a1.png is no image that can be read, or only a part of one: render or copy that file again, or",
         "sound.m4a": "has no picture",
     }.items():
