@@ -11,11 +11,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from ..messages import EMPTY_NAME, ExitCode, Failure, Status
+from ..messages import EMPTY_NAME, ExitCode, Failure, InputError, Status
 from ..process import Tell, command
 from . import doctor, hardware, installer, sets
 from .pip import Sources
 
+THIS_PYTHON = ".".join(map(str, sys.version_info[:2]))
 CANCELLED = Status("Cancelled. What is installed is kept: create the environment again to go on after it.")
 
 
@@ -49,15 +50,13 @@ def add_parsers(commands: Any) -> None:
     check.add_argument(
         "--wheels", action="store_true", help="list the packages to fetch for a machine without the internet"
     )
+    # no default here: what is given has to be told from what is not
     check.add_argument(
         "--set",
         choices=["auto", *(made.id for made in sets.SETS)],
-        default="auto",
-        help="of which set; auto: of the one that fits this machine",
+        help="with --wheels: of which set (auto: of the one that fits this machine)",
     )
-    check.add_argument(
-        "--python", default=".".join(map(str, sys.version_info[:2])), help="for which Python (%(default)s)"
-    )
+    check.add_argument("--python", metavar="VERSION", help=f"with --wheels: for which Python ({THIS_PYTHON})")
 
 
 def _folder(text: str) -> Path:
@@ -90,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _set(arguments: argparse.Namespace) -> tuple[sets.Set, str]:
-    if arguments.set != "auto":
+    if arguments.set not in (None, "auto"):
         return sets.named(arguments.set), "As chosen."
     return sets.fitting(hardware.find())
 
@@ -120,8 +119,14 @@ def _plan(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     if arguments.wheels:
-        print(doctor.wheels(_set(arguments)[0], arguments.python))
+        if arguments.json:
+            raise InputError("--json means nothing to --wheels, whose list is for pip: leave one of them out.")
+        python = THIS_PYTHON if arguments.python is None else arguments.python
+        print(doctor.wheels(_set(arguments)[0], python))
         return ExitCode.DONE
+    for name in ("set", "python"):
+        if getattr(arguments, name) is not None:
+            raise InputError(f"--{name} means nothing without --wheels: leave it out, or give --wheels, too.")
     found = doctor.examine()
     print(json.dumps(found, indent=1) if arguments.json else doctor.readable(found))
     return ExitCode.DONE

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from ..messages import ExitCode, Failure, Status
+from ..messages import ExitCode, Failure, InputError, Status
 from ..process import Tell, command
 from . import catalogue, store
 from .download import download
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _list(arguments)
 
     def work(tell: Tell, cancel: threading.Event) -> str | None:
-        folder = store.folder_of(arguments.folder)
+        folder = _folder(arguments)
         if arguments.verb == "remove":
             tell(Status(f"Removed the model {arguments.name!r}: {store.remove(arguments.name, folder)}"))
             return None
@@ -82,9 +82,17 @@ def listed(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
+def _folder(arguments: argparse.Namespace) -> Path:
+    """Raises InputError where it is something else than a folder, or named by nothing."""
+    folder = store.folder_of(arguments.folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is no folder: name one for the models, which need not be there yet.")
+    return folder
+
+
 def _list(arguments: argparse.Namespace) -> int:
     try:
-        found = listed(store.folder_of(arguments.folder))
+        found = listed(_folder(arguments))
     except Failure as failure:
         print(f"Error: {failure}", file=sys.stderr)
         return failure.code

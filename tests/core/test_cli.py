@@ -39,6 +39,25 @@ def test_empty_name_is_nothing_else(words: str) -> None:
         parser().parse_args([*words.split(), ""])
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("doctor --python 3.13", "--python means nothing without --wheels: leave it out, or give --wheels, too."),
+        ("doctor --json --set linux-cpu", "--set means nothing without --wheels"),
+        ("doctor --wheels --json", "--json means nothing to --wheels, whose list is for pip"),
+        ("models list --folder FILE", "is no folder: name one for the models, which need not be there yet."),
+    ],
+)
+def test_word_without_an_effect_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, sentence: str
+) -> None:
+    (tmp_path / "file").touch()
+    assert main([str(tmp_path / "file") if word == "FILE" else word for word in words.split()]) == 2
+    told = capsys.readouterr()
+    assert sentence in told.err
+    assert told.out == ""
+
+
 @pytest.mark.parametrize("seconds", ["-1", "nan", "soon"])
 def test_time_that_a_worker_cannot_wait(seconds: str) -> None:
     with pytest.raises(InputError, match="--idle: '.*' is not a number of seconds from 0 on: give one such as 300"):
