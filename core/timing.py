@@ -46,6 +46,14 @@ class TimeMap:
     count: int
     """Number of output frames."""
 
+    def __post_init__(self) -> None:
+        """Raise TimeError for more than LONGEST frames."""
+        if self.count > LONGEST:
+            raise TimeError(
+                f"the result would have {in_words(Fraction(self.count))} frames, more than {LONGEST}: raise the speed, "
+                "shorten the range, or play it at a lower rate"
+            )
+
     @cached_property
     def _positions(self) -> tuple[Fraction, ...]:
         """Source position at every knot."""
@@ -182,8 +190,6 @@ def drawn(frames: int, knots: Sequence[tuple[Fraction, Fraction]], normal: Fract
         raise TimeError(
             f"it never reaches the end of the range, its last speed is {float(knots[-1][1]):.0%}: end it above 0 %"
         )
-    if end > LONGEST:
-        raise TimeError(f"the result would have {end:.0f} frames, more than {LONGEST}: raise the speed")
     return TimeMap(frames, made.knots, max(1, round(end)))
 
 

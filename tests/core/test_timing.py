@@ -246,6 +246,14 @@ def test_ramps_that_do_not_fit(frames: int, fit: int | None, ramp: int, why: str
         eased(frames, F(4), "both", ramp, fit)
 
 
+@pytest.mark.parametrize("ease", ["none", "in"])
+def test_result_that_is_too_long(ease: str) -> None:
+    with pytest.raises(
+        TimeError, match="would have [45][0-9]{6} frames, more than 1000000: .* play it at a lower rate"
+    ):
+        eased(30, F(4), ease, 1, normal=F(24, 10**6))
+
+
 def test_a_speed_of_zero_for_an_instant_is_a_hold() -> None:
     made = drawn(20, [(F(0), F(1)), (F(10), F(0)), (F(20), F(0)), (F(30), F(1))])
     assert made.at(10) == made.at(20) == 5
