@@ -185,19 +185,22 @@ def new_driver(scene: Any, path: str, index: int) -> Any:
 def edited(scene: Any) -> Iterator[None]:
     """A context in which the sequencer's operators that need no area work on this scene.
 
-    Opening a sequencer for them, as `in_sequencer` does where there is none, would show, and can crash without windows.
+    Unlike `in_sequencer` it overrides as little as it can: an operator that runs in an override while another thread
+    runs Python, too, crashes Blender 4.5.
     """
     workspace = (bpy.context.window or bpy.context.window_manager.windows[0]).workspace
-    before = getattr(workspace, "sequencer_scene", None)
     if hasattr(workspace, "sequencer_scene"):
-        workspace.sequencer_scene = scene
-    try:
+        before, workspace.sequencer_scene = workspace.sequencer_scene, scene
+        try:
+            yield
+        finally:
+            workspace.sequencer_scene = before
+    elif bpy.context.scene == scene:
+        yield
+    else:
         # not with a window: Blender would go by that window's scene
         with bpy.context.temp_override(scene=scene):
             yield
-    finally:
-        if hasattr(workspace, "sequencer_scene"):
-            workspace.sequencer_scene = before
 
 
 @contextmanager
