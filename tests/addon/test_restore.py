@@ -223,4 +223,4 @@ def test_file_that_was_saved_in_another_folder_since(scene: Any, clips: Path, tm
     assert {Path(bpy.path.abspath(strip.sound.filepath)).resolve() for strip in strips if strip.type == "SOUND"} == {
         path.resolve()
     }
-    assert number_shown(scene, 15) == 15
+    assert number_shown(scene, 15) == 14
