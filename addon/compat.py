@@ -206,6 +206,9 @@ def edited(scene: Any) -> Iterator[None]:
 @contextmanager
 def in_sequencer(scene: Any) -> Iterator[None]:
     """A context in which the sequencer's own operators work on this scene, also where no sequencer is on the screen."""
+    if bpy.context.area and bpy.context.area.type == "SEQUENCE_EDITOR" and editing_scene(bpy.context) == scene:
+        yield  # see `edited` for why nothing is overridden without need
+        return
     manager = bpy.context.window_manager
     window, area = next(
         (
