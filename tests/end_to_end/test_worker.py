@@ -201,7 +201,7 @@ def test_text_for_people(clip: Path, tmp_path: Path) -> None:
         (["CLIP", "--speed", "0:100%", "9:0%"], "never reaches the end of the range, its last speed is 0%"),
         (["CLIP", "--speed", "3:100%"], "its times do not rise from 0: begin with frame 0"),
         (["CLIP", "--speed", "fast"], "'fast' is not a frame and a speed such as 24:50%"),
-        (["CLIP", "--time", "curve"], "the time 'curve' needs the speeds"),
+        (["CLIP", "--time", "curve"], "--time curve needs the points of its curve"),
         (["CLIP", "--time", "smooth"], "smooth needs the frame rate to play at"),
         (["CLIP", "--time", "fit", "--length", "0"], "length: 0 is too small"),
         (["CLIP", "--shutter", "500"], "shutter: 500 is too large"),
