@@ -46,11 +46,12 @@ def worker_that(tmp_path: Path) -> Callable[[str], Path]:
     """Makes a Python whose `-m core` is the lines that are given; `say` writes a record."""
 
     def make(lines: str) -> Path:
-        program = tmp_path / "python"
-        program.write_text(
-            f"#!{sys.executable}\nimport json, sys, time\n"
-            f"def say(**record): print(json.dumps(record), flush=True)\n{lines}"
+        program, body = tmp_path / "python", tmp_path / "worker.py"
+        body.write_text(
+            f"import json, sys, time\ndef say(**record): print(json.dumps(record), flush=True)\n{lines}"
         )
+        # by way of a shell: the path of a Python that a first line names must not hold a space
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{body}"\n')
         program.chmod(0o755)
         return program
 

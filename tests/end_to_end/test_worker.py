@@ -379,7 +379,11 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(clip: Path, tmp_path:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_cancelled_by_a_signal(clip: Path, tmp_path: Path, how: signal.Signals) -> None:
-    process = start_job(job_for(clip, tmp_path / "o"), tmp_path)
+    before = signal.signal(how, signal.SIG_DFL)  # a program under nohup, as these tests may be, ignores SIGHUP
+    try:
+        process = start_job(job_for(clip, tmp_path / "o"), tmp_path)
+    finally:
+        signal.signal(how, before)
     until_frame(process, 5)
     process.send_signal(how)
     output, errors = process.communicate(timeout=10)
