@@ -156,11 +156,14 @@ def fcurves(scene: Any) -> Any:
 
 
 def new_fcurve(scene: Any, path: str, index: int) -> Any:
-    """An F-curve without keys for a property of the scene that has none yet."""
+    """An F-curve without keys for a property of the scene; one that is there already is emptied.
+
+    Scenes that share an action share their curves.
+    """
     animation = scene.animation_data_create()
     if animation.action is None:
         animation.action = bpy.data.actions.new(f"{scene.name}Action")
-    return animation.action.fcurve_ensure_for_datablock(scene, path, index=index)
+    return _emptied(animation.action.fcurve_ensure_for_datablock(scene, path, index=index))
 
 
 def drivers(scene: Any) -> Any:
@@ -174,7 +177,10 @@ def new_driver(scene: Any, path: str, index: int) -> Any:
     stale = found.find(path, index=index)
     if stale is not None:
         found.remove(stale)
-    curve = found.new(path, index=index)
+    return _emptied(found.new(path, index=index))
+
+
+def _emptied(curve: Any) -> Any:
     curve.keyframe_points.clear()
     for modifier in list(curve.modifiers):
         curve.modifiers.remove(modifier)
@@ -221,7 +227,7 @@ def in_sequencer(scene: Any) -> Iterator[None]:
     )
     kind = area.type
     workspace = window.workspace
-    edited = getattr(workspace, "sequencer_scene", None)
+    before = getattr(workspace, "sequencer_scene", None)
     area.type = "SEQUENCE_EDITOR"
     if hasattr(workspace, "sequencer_scene"):
         workspace.sequencer_scene = scene
@@ -232,7 +238,7 @@ def in_sequencer(scene: Any) -> Iterator[None]:
     finally:
         area.type = kind
         if hasattr(workspace, "sequencer_scene"):
-            workspace.sequencer_scene = edited
+            workspace.sequencer_scene = before
 
 
 def add_movie_in_its_own_time(scene: Any, path: str, channel: int, start: int) -> None:

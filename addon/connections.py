@@ -20,6 +20,8 @@ GROUP = "lento_group"
 
 def mark(strips: Any, picture: Any) -> None:
     """Mark what is connected with the picture, and what is with each of its sounds."""
+    for strip in strips:
+        leave(strip)  # an edit that failed in its middle may have left its marks
     sounds = selection.companion_sounds(strips, picture)
     for number, strip in enumerate((picture, *sounds)):
         if GROUP in strip:

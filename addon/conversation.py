@@ -51,7 +51,9 @@ class Conversation:
                 case Error(text):
                     self.error = text
                 case Done(code):
-                    if code == ExitCode.DONE and self.then:
+                    if code == ExitCode.DONE and self.then and self.worker.is_cancelled:
+                        self.done = Done(ExitCode.CANCELLED)
+                    elif code == ExitCode.DONE and self.then:
                         self._go_on(self.then)
                     else:
                         self.done = record

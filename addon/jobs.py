@@ -67,7 +67,7 @@ def start(
     """
     tasks.refuse_while("environment", "start the job")
     for other in running:
-        if (other.request.scene, other.request.strip_id) == (request.scene, request.strip_id):
+        if other.request.strip_id == request.strip_id:
             raise InputError(
                 f"The strip {request.strip_name!r} is being slowed already: wait for it, or cancel it first."
             )
@@ -96,8 +96,9 @@ def start(
 
 def finish(job: Running) -> None:
     """Take the job off the list, and clear away what no other job can use. Does not wait."""
-    if job in running:
-        running.remove(job)
+    if job not in running:
+        return
+    running.remove(job)
     if job.request.task:
         threading.Thread(target=_clear, args=(job,), name="lento-clear").start()
 

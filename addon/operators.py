@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import bpy
 
-from ..core.messages import Failure, InputError
+from ..core.messages import InputError
 from . import compat, jobs, options, preferences, prerender, restoring, selection, setup, timeline
 from .place import metas_around
 from .reporting import reported
@@ -32,13 +32,25 @@ def request(scene: Any, strip_name: str, given: tuple[int, int] | None, holders:
     chosen, placement = options.chosen(holders)
     selection.check_strip(scene, strip, placement)
     marked = selection.marked_range(scene, strip, given)
-    running = strip.get(timeline.ID, "")
-    gathered = replace(gather(scene, strip, marked, placement, **chosen), strip_id=running)
-    # only now, when nothing can fail any more, and not over the id of a job that runs, whose start will be refused; a
-    # copy of that strip has its id, too, and another name
-    if not any((job.request.strip_id, job.request.strip_name) == (running, strip.name) for job in jobs.running):
-        gathered = replace(gathered, strip_id=timeline.stamp(strip))
-    return gathered
+    gathered = gather(scene, strip, marked, placement, **chosen)
+    # only now, when nothing can fail any more
+    running = [job for job in jobs.running if _is_of(job.request, scene, strip)]
+    return replace(gathered, strip_id=running[0].request.strip_id if running else timeline.stamp(strip))
+
+
+def _is_of(other: Request, scene: Any, strip: Any) -> bool:
+    """Whether a running job's request is for this strip, whose start will be refused then.
+
+    A copy of a strip has its id, too, and another name, or is in another scene; a renamed one has it alone.
+    """
+    try:
+        if timeline.scene_of(other) != scene:
+            return False
+    except InputError:
+        return False  # it is gone
+    same = [one for one in scene.sequence_editor.strips_all if one.get(timeline.ID) == other.strip_id]
+    named = [one for one in same if one.name == other.strip_name]
+    return strip in (named or same)
 
 
 def launch(context: Any, gathered: Request) -> jobs.Running:
@@ -59,15 +71,15 @@ def conclude(job: jobs.Running) -> str:
     Raises Failure where the job failed or its strip is no longer there.
     """
     jobs.finish(job)
-    scene = timeline.scene_of(job.request)
     try:
-        strip = timeline.insert(scene, job.request, job.result())
-    except Failure:
-        timeline.unstamp(scene, job.request.strip_id)
-        raise
+        result = job.result()
+        scene = timeline.scene_of(job.request)
+        strip = timeline.insert(scene, job.request, result)
+    finally:
+        timeline.unstamp_all_but([other.request.strip_id for other in jobs.running])
     folder, metas = job.request.job.output, metas_around(scene, strip)
     text = f"{strip.name}: {compat.right(strip) - compat.left(strip)} frames from {selection.as_named(folder)}"
-    if bpy.data.filepath and os.path.commonpath([folder, bpy.app.tempdir]) == os.path.normpath(bpy.app.tempdir):
+    if bpy.data.filepath and Path(folder).is_relative_to(bpy.app.tempdir):
         text += (
             ". This file was not saved when it began, and Blender deletes its temporary folder when it quits: restore "
             "the strip and slow it again to have the frames beside the file"

@@ -78,7 +78,17 @@ def _render(task: Task, messenger: Messenger) -> None:
         messenger.send(Progress(done, len(names), round(rate, 2), remaining, "Rendering"))
     if task.sound:
         messenger.send(Status(f"Mixing the sound of {task.strip} in Blender"))
-        scene.frame_start, scene.frame_end = task.start, task.end - 1
+        _mix(scene, task)
+
+
+def _mix(scene: Any, task: Task) -> None:
+    """Write what is to be heard, without what the scene does to all of its sound: it will do that again."""
+    curves = [*(compat.fcurves(scene) or ()), *compat.drivers(scene)]
+    for curve in [curve for curve in curves if curve.data_path == "audio_volume"]:
+        (compat.drivers(scene) if curve.driver else compat.fcurves(scene)).remove(curve)
+    scene.use_audio, scene.audio_volume = True, 1.0
+    scene.frame_start, scene.frame_end = task.start, task.end - 1
+    with bpy.context.temp_override(scene=scene):  # else the window's
         bpy.ops.sound.mixdown(
             filepath=task.sound, container="WAV", codec="PCM", format="F32", mixrate=48000, relative_path=False
         )

@@ -38,6 +38,7 @@ class Worker:
         self.process = process
         self.log_path = log_path
         self.ended = threading.Event()
+        self.is_cancelled = False
         self._records: queue.SimpleQueue[Record] = queue.SimpleQueue()
 
     def tell(self, record: Record) -> None:
@@ -55,6 +56,7 @@ class Worker:
 
     def cancel(self) -> None:
         """Ask the process to stop; kill it where it has not after GRACE seconds. Does not wait."""
+        self.is_cancelled = True
         if self.process.worker is self:
             self.process.stop()
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import bpy
 import numpy as np
 import pytest
 
-from scripts.in_blender import rendered
-from tests.addon.helpers import add_color, add_movie, lento, select, times
+from scripts.in_blender import edit, rendered
+from tests.addon.helpers import add_color, add_movie, layout, lento, select, times
 from tests.addon.test_restore import add_sound, restore, slow
 
 KEYS = ((1, 0.0), (14, 1.0), (20, 0.25), (48, 0.5))
@@ -245,3 +246,18 @@ def test_what_the_new_strip_does_not_have_is_not_animated(scene: Any, clips: Pat
         "blend_alpha": [(9, 1.0)],
         '["mood"]': [(9, 0.5)],
     }
+
+
+def test_scenes_that_share_an_action(scene: Any, clips: Path) -> None:
+    strip = add_movie(scene, clips / "clip.mp4", name="A")
+    animate(strip, "blend_alpha")
+    other = scene.copy()
+    for one in (scene, other):
+        edit(one)
+        if bpy.context.scene != one:
+            bpy.context.window_manager.windows[0].scene = one
+        select(one, one.sequence_editor.strips["A"])
+        slow(range=(11, 21), factor=4)
+        assert "A 4x" in layout(one)
+    bpy.context.window_manager.windows[0].scene = scene
+    bpy.data.scenes.remove(other)

@@ -490,3 +490,19 @@ def test_scene_that_was_renamed_during_a_job(scene: Any, clips: Path) -> None:
 
     during_a_job(scene, rename)
     assert "Clip 4x" in layout(scene)
+
+
+def test_strip_and_scene_renamed_while_they_are_slowed_are_still_refused(scene: Any, clips: Path) -> None:
+    strip = add_movie(scene, clips / "clip.mp4")
+    copy = scene.copy()
+
+    def rename() -> None:
+        strip.name, scene.name = "Other", "Edit"
+        operators, options = lento("addon.operators"), lento("addon.options")
+        holders = dict.fromkeys(options.OPTIONS, scene.lento)
+        with pytest.raises(Exception, match="'Other' is being slowed already"):
+            operators.launch(bpy.context, operators.request(scene, "Other", (11, 21), holders))
+
+    during_a_job(scene, rename)
+    assert "Other 4x" in layout(scene)
+    bpy.data.scenes.remove(copy)

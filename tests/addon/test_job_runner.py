@@ -47,9 +47,7 @@ def worker_that(tmp_path: Path) -> Callable[[str], Path]:
 
     def make(lines: str) -> Path:
         program, body = tmp_path / "python", tmp_path / "worker.py"
-        body.write_text(
-            f"import json, sys, time\ndef say(**record): print(json.dumps(record), flush=True)\n{lines}"
-        )
+        body.write_text(f"import json, sys, time\ndef say(**record): print(json.dumps(record), flush=True)\n{lines}")
         # by way of a shell: the path of a Python that a first line names must not hold a space
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{body}"\n')
         program.chmod(0o755)

@@ -315,3 +315,34 @@ def _level(strip: Any, start: float, end: float) -> float:
         "print(np.sqrt(np.square(read_sound(Path(sys.argv[1]), *map(float, sys.argv[2:]))).mean()))"
     )
     return float(worker_python("-c", program, bpy.path.abspath(strip.sound.filepath), str(start), str(end)))
+
+
+def test_what_is_heard_whatever_the_scene_does_to_its_sound(scene: Any, clips: Path) -> None:
+    """Also in a scene that the window does not show."""
+    edited = bpy.data.scenes.new("Edit")
+    edited.render.resolution_x, edited.render.resolution_y = 320, 180
+    edited.sequence_editor_create()
+    strip = meta(edited, clips)
+    strip.strips.new_sound("Heard", str(clips / "clip.mp4"), 2, 1)
+    edited.use_audio, edited.audio_volume = False, 0.5
+    edited.keyframe_insert("audio_volume", frame=1)
+    holders = dict.fromkeys(lento("addon.options").OPTIONS, edited.lento)
+    edited.lento.engine = "nearest"
+    operators = lento("addon.operators")
+    job = operators.launch(bpy.context, operators.request(edited, "It", (START, END), holders))
+    job.wait(lambda job: None)
+    operators.conclude(job)
+    sound = next(strip for strip in edited.sequence_editor.strips if strip.type == "SOUND")
+    heard = add_movie(scene, clips / "clip.mp4")
+    beside = scene.sequence_editor.strips.new_sound("Beside", heard.filepath, 1, 1)
+    assert _level(sound, 0.0, 16 / 24) == pytest.approx(_level(beside, 10 / 24, 14 / 24), rel=0.3)
+
+
+def test_cancelled_between_rendering_and_slowing(scene: Any, clips: Path) -> None:
+    job = _rendering(scene, clips)
+    job.worker.ended.wait(60)
+    job.worker.cancel()
+    job.wait(lambda job: None)
+    assert job.done.code == 4
+    lento("addon.jobs").finish(job)
+    lento("addon.timeline").unstamp(scene, job.request.strip_id)
