@@ -57,26 +57,29 @@ class Look:
     """A frame as it is compared: its picture, and its transparency where it has one."""
 
     small: tuple[Gray, ...]
+    """For cuts: a matte with noise in it must not hide those of the picture."""
     fine: tuple[Gray, ...]
+    """For repeats: what is transparent is black, since nobody sees it change."""
 
 
 def look_at(image: Image, encoding: Encoding) -> Look:
-    """A source frame, made small and grey, encoded for a display; what is transparent is black."""
+    """A source frame, made small and grey, encoded for a display."""
     height, width = image.shape[:2]
     straight = image.dtype == np.uint8 and not encoding.premultiplied
     if image.dtype != np.uint8:
         image = (np.clip(to_float(image, encoding), 0, 1) * 255).astype(np.uint8)
-    planes = [cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_RGB2GRAY)]
+    gray = cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_RGB2GRAY)
+    picture, seen = [gray], [gray]
     if image.shape[2] == 4:
         alpha = np.ascontiguousarray(image[..., 3])
-        planes = [cv2.multiply(planes[0], alpha, scale=1 / 255) if straight else planes[0], alpha]
+        picture, seen = [gray, alpha], [cv2.multiply(gray, alpha, scale=1 / 255) if straight else gray, alpha]
 
-    def scaled(to: int) -> tuple[Gray, ...]:
+    def scaled(planes: Sequence[Any], to: int) -> tuple[Gray, ...]:
         scale = min(1, to / width)
         size = (max(LEAST_SIDE, round(width * scale)), max(LEAST_SIDE, round(height * scale)))
         return tuple(np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.uint8) for plane in planes)
 
-    return Look(scaled(WIDTH), scaled(FINE_WIDTH))
+    return Look(scaled(picture, WIDTH), scaled(seen, FINE_WIDTH))
 
 
 class Likeness:
@@ -85,14 +88,8 @@ class Likeness:
     def __init__(self) -> None:
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
-    def between(self, one: Look, other: Look) -> float:
-        """Mean correlation of the structure in small windows, weighted with how much structure there is.
-
-        Of picture and transparency, that of the less alike; one without structure is as alike as can be.
-        """
-        return min(map(self._between, one.small, other.small))
-
-    def _between(self, one: Gray, other: Gray) -> float:
+    def between(self, one: Gray, other: Gray) -> float:
+        """Mean correlation of the structure in small windows, weighted with how much structure there is."""
         found = self._along(one, other, self._flow.calc(one, other, None))
         if found > ALIKE:
             return found
@@ -128,31 +125,23 @@ class Likeness:
         return float((correlation * weight + flat * plain).sum() / (weight + plain).sum())
 
 
-class Analysis:
-    """Takes in frames in their order and says what they tell about time; remembers only a few of them.
+class Shots:
+    """Takes in one plane of frames in their order and says where it begins anew; remembers only a few of them."""
 
-    `cuts` and `repeats` say what to look for.
-    """
-
-    def __init__(self, cuts: bool, repeats: bool) -> None:
-        self._cuts, self._repeats = cuts, repeats
+    def __init__(self) -> None:
         self._likeness = Likeness()
-        self._recent: deque[Look] = deque(maxlen=2 * REACH)
+        self._recent: deque[Gray] = deque(maxlen=2 * REACH)
         self._line: list[float] = []
         """Likeness of every frame to the next."""
         self._unlike: set[int] = set()
         """Frames so unlike the next that no frame before is like one after it."""
-        self.repeated: list[bool] = []
-        """For every frame, whether it shows the same as the one before: exactly, or but for what a codec lost."""
 
-    def add(self, look: Look) -> None:
-        """The next frame."""
-        previous = self._recent[-1] if self._recent else None
-        self._recent.append(look)
-        self.repeated.append(self._repeats and previous is not None and all(map(_same, previous.fine, look.fine)))
-        if previous is None or not self._cuts:
+    def add(self, plane: Gray) -> None:
+        """The next frame's."""
+        self._recent.append(plane)
+        if len(self._recent) == 1:
             return
-        self._line.append(self._likeness.between(previous, look))
+        self._line.append(self._likeness.between(self._recent[-2], plane))
         if len(self._line) >= REACH:
             self._judge(len(self._line) - REACH, REACH)
 
@@ -177,6 +166,36 @@ class Analysis:
             if not len(around) or line[index] <= SUDDEN * np.median(around):
                 found.add(index + 1)
         return found
+
+
+class Analysis:
+    """Takes in frames in their order and says what they tell about time; remembers only a few of them.
+
+    `cuts` and `repeats` say what to look for.
+    """
+
+    def __init__(self, cuts: bool, repeats: bool) -> None:
+        self._cuts, self._repeats = cuts, repeats
+        self._shots: list[Shots] = []
+        """Of every plane."""
+        self._last: Look | None = None
+        self.repeated: list[bool] = []
+        """For every frame, whether it shows the same as the one before: exactly, or but for what a codec lost."""
+
+    def add(self, look: Look) -> None:
+        """The next frame."""
+        previous = self._last
+        self.repeated.append(self._repeats and previous is not None and all(map(_same, previous.fine, look.fine)))
+        self._last = look
+        if not self._cuts:
+            return
+        self._shots = self._shots or [Shots() for _ in look.small]
+        for shots, plane in zip(self._shots, look.small, strict=True):
+            shots.add(plane)
+
+    def cuts(self) -> set[int]:
+        """Indices of the frames that begin a new shot, in any of the planes, when all frames have been added."""
+        return set[int]().union(*(shots.cuts() for shots in self._shots))
 
     def findings(self, job: Job, start: int, rate: Fraction) -> Findings:
         """What the frames say, the first of which is source frame `start`, and what the job knows better."""

@@ -190,3 +190,11 @@ def test_a_long_run_stands_still_on_purpose() -> None:
     hold = flags("." + "r" * (LONGEST_HOLD + 1) + "...")
     assert replaceable(hold, regularly=False) == set()
     assert replaceable(flags("." + "r" * LONGEST_HOLD + "..."), regularly=False) == set(range(1, LONGEST_HOLD + 1))
+
+
+@pytest.mark.parametrize(("noise", "base"), [(20, 220), (8, 10), (12, 20)])
+def test_a_matte_with_noise_hides_no_cut_of_the_picture(noise: int, base: int) -> None:
+    random = np.random.default_rng(3)
+    pan = [scene(1 if index < 6 else 5, 2.0 * index) for index in range(12)]
+    mattes = [np.clip(random.normal(base, noise, (*frame.shape[:2], 1)), 0, 255).astype(np.uint8) for frame in pan]
+    assert cuts_of([np.dstack([frame, matte]) for frame, matte in zip(pan, mattes, strict=True)]) == {6}
