@@ -25,8 +25,8 @@ from .whole import is_whole
 Image = NDArray[Any]
 
 RENEW = "render or copy that file again, or choose a range without it"
-READABLE = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".exr"}
-UNREADABLE = {".tga", ".dpx", ".cin", ".sgi", ".rgb", ".psd"}
+READABLE = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".jp2", ".hdr", ".exr"}
+UNREADABLE = {".tga", ".dpx", ".cin", ".sgi", ".rgb", ".psd", ".j2c"}
 """Images that Blender reads and this does not: FFmpeg would take one for a movie of one frame."""
 
 

@@ -122,6 +122,8 @@ NEED_WEIGHTS = ("rife", "superslomo", "superslomo_light", "dain")
 NETWORKS = ("lento", *NEED_WEIGHTS)
 """Engines that need PyTorch."""
 RIFE = ("rife",)
+ENSEMBLES = "4.0 to 4.20 and 4.24"
+"""Versions of RIFE whose authors' code runs both ways on request."""
 FORMATS = (
     Choice("auto", "Automatic", "What keeps all that the source has: PNG for 8 bits, PNG 16 for more, EXR for light"),
     Choice("png", "PNG", "8 bits a channel, lossless"),
@@ -310,7 +312,7 @@ class Job:
     ensemble: bool = option(
         False,
         label="Ensemble",
-        help="Run RIFE 4.0 to 4.20 and 4.24 both ways and average, at half the speed",
+        help=f"Run RIFE {ENSEMBLES} both ways and average, at half the speed",
         engines=RIFE,
     )
 
@@ -478,6 +480,8 @@ class Placement:
     )
 
 
+AROUND = 100
+"""Images before and after the range, of which no job looks at more: for cuts at its ends, and repeats."""
 Stamp = tuple[int, int]
 """Size, and modification time in nanoseconds."""
 
@@ -486,11 +490,12 @@ def _media_stamps(job: Job) -> list[Stamp | None]:
     """The movie's stamp, or those of an image sequence's files.
 
     Blender waits for it: the folder is read once, since asking for each of thousands of files by its path takes long on
-    Windows and on network shares.
+    Windows, and where it says nothing of their times, as on Linux, only those that the job may look at are asked for.
     """
     if not job.files:
         return [_stamp(job.source)]
-    wanted = dict.fromkeys(job.files)
+    near = slice(max(0, job.start - AROUND), job.end + AROUND)
+    wanted = dict.fromkeys(job.files if job.retimed else job.files[near])
     found: dict[str, Stamp] = {}
     try:
         with os.scandir(job.source) as entries:

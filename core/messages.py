@@ -190,7 +190,7 @@ class Messenger:
         try:
             self._stream.write(text)
             self._stream.flush()
-        except BrokenPipeError:
+        except OSError:  # a pipe that is closed, or a terminal that has hung up
             self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (for the rest of the process)
 
     def _is_due(self, progress: Progress) -> bool:

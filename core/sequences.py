@@ -23,9 +23,10 @@ MOST_HOLES, MOST_HOLES_EACH = 1000, 10
 
 
 def _number(name: str) -> tuple[str, int, str] | None:
-    """A name's last run of digits, with what stands before and after it: "shot_0012.png" -> ("shot_", 12, ".png")."""
-    match = re.fullmatch(r"(.*?)(\d+)(\D*)", name)
-    return (match[1], int(match[2]), match[3]) if match else None
+    """A name's last run of digits, with what stands before and after it: "shot_0012.jp2" -> ("shot_", 12, ".jp2")."""
+    suffix = Path(name).suffix
+    match = re.fullmatch(r"(.*?)(\d+)(\D*)", name.removesuffix(suffix))
+    return (match[1], int(match[2]), f"{match[3]}{suffix}") if match else None
 
 
 def sequence_in(folder: Path, warn: Warn = lambda text: None) -> list[str]:

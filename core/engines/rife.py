@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..job import ENSEMBLES
 from ..messages import InputError
 from ..networks.rife import UNKNOWN, VERSIONS, IFNet, blended
 from .base import EngineInfo, Frame, Pixels, Settings
@@ -19,7 +20,6 @@ UHD = 2560
 LEAST_SCALE = 0.25
 DEPTH = 5
 """Halvings by which the midpoint model comes near a timestep: to 1/64 at the most."""
-ENSEMBLES = "4.0 to 4.20 or 4.24"
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Rife(NetworkEngine):
         layout = self.module.layout
         if settings.ensemble and not layout.can_ensemble:
             does = "always runs both ways" if layout.kind == "3.6" else "has none"
-            raise InputError(f"ensemble: {self.checkpoint.family} {does}: turn it off, or use {ENSEMBLES}.")
+            raise InputError(f"ensemble: {self.checkpoint.family} {does}: turn it off, or use one of {ENSEMBLES}.")
         if layout.family == UNKNOWN:
             settings.tell(
                 f"weights: {self.checkpoint.path} is RIFE {UNKNOWN}: look at the frames before you rely on them, or "

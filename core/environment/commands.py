@@ -17,6 +17,7 @@ from . import doctor, hardware, installer, sets
 from .pip import Sources
 
 THIS_PYTHON = ".".join(map(str, sys.version_info[:2]))
+PARTLY_REMOVED = Status("Cancelled. A part of it may be removed: remove it again.")
 CANCELLED = Status("Cancelled. What is installed is kept: create the environment again to go on after it.")
 
 
@@ -85,7 +86,9 @@ def run(arguments: argparse.Namespace) -> int:
         sources = Sources(arguments.wheels, arguments.index)
         return str(installer.create(folder, arguments.base, _set(arguments)[0], sources, tell, cancel))
 
-    return command(arguments.json, arguments.until_stdin_closes, work, CANCELLED)
+    return command(
+        arguments.json, arguments.until_stdin_closes, work, PARTLY_REMOVED if arguments.verb == "remove" else CANCELLED
+    )
 
 
 def _set(arguments: argparse.Namespace) -> tuple[sets.Set, str]:

@@ -80,7 +80,7 @@ def check_base(base: Path, folder: Path) -> tuple[Path, tuple[int, int]]:
         outside = [other for other in others if other.exists() and not _is_reached_through(other, folder)]
         if not outside:
             raise InputError(f"{base} lies in {folder}, which is emptied to make the environment: {advice}.")
-        base = outside[0]
+        return check_base(outside[0], folder)
     return base, tuple(version)
 
 

@@ -398,3 +398,15 @@ def test_rotated_phone_video_stands_upright(tmp_path: Path, clip: Path) -> None:
     with open_source(clip) as flat, open_source(tmp_path / "phone.mp4") as upright:
         assert upright.size == (180, 320)
         assert np.array_equal(next(upright.frames(7, 8)), np.rot90(next(flat.frames(7, 8)), -1))
+
+
+@pytest.mark.parametrize("suffix", [".hdr", ".jp2"])
+def test_what_else_blender_writes_is_read(tmp_path: Path, suffix: str) -> None:
+    picture = np.zeros((64, 80, 3), np.float32 if suffix == ".hdr" else np.uint8)
+    picture[5:, 10:] = 1 if suffix == ".hdr" else 200
+    for number in (1, 2, 3):
+        cv2.imwrite(str(tmp_path / f"{number:04d}{suffix}"), picture)
+    for path in (tmp_path, tmp_path / f"0001{suffix}"):
+        with open_source(path) as source:
+            assert (source.count, source.kind) == (3, picture.dtype)
+            assert np.allclose(next(iter(source.frames(1, 2))), picture, atol=1e-6 if suffix == ".hdr" else 4)
