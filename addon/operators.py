@@ -276,7 +276,12 @@ def show_progress(context: Any) -> None:
 
 
 def forget(context: Any) -> None:
-    """Take back what running jobs have put into Blender: the extension is turned off."""
+    """Take back what running jobs have put into Blender: the extension is turned off.
+
+    Also when Blender quits, where nothing runs any more, and touching the windows crashes it.
+    """
+    if not jobs.running:
+        return
     while _timers:
         context.window_manager.event_timer_remove(_timers.pop())
     jobs.running.clear()
