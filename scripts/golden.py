@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.images import read
-from core.networks import dain, pwcnet, rife, sampling, superslomo
+from core.networks import dain, pwcnet, rife, rife_layout, sampling, superslomo
 
 Arrays = dict[str, Any]
 OUT, FLOW, OPERATION = 1e-4, 1e-3, 1e-5
@@ -75,10 +75,12 @@ def frames(folder: Path) -> tuple[Tensor, Tensor]:
 def rife_arrays(told: dict[str, Any], folder: Path) -> Iterator[tuple[str, Tensor, float]]:
     """Every array of an IFNet: its name without steps, what ours gives, what it may differ by."""
     state = parameters(told, folder)
-    layout = rife.layout_of({name: tuple(tensor.shape) for name, tensor in state.items()})
+    layout = rife_layout.layout_of({name: tuple(tensor.shape) for name, tensor in state.items()})
     assert layout is not None, "not recognised as an IFNet"
     net = rife.IFNet(layout).eval()
-    net.load_state_dict({name: tensor for name, tensor in state.items() if not name.startswith(rife.TRAINING_ONLY)})
+    net.load_state_dict(
+        {name: tensor for name, tensor in state.items() if not name.startswith(rife_layout.TRAINING_ONLY)}
+    )
     pair = frames(folder)
     height, width = pair[0].shape[-2:]
     scale = float(told["scale_option"])

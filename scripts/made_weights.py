@@ -16,26 +16,27 @@ import torch
 from torch import Tensor, nn
 
 from core.networks import dain, rife, superslomo
+from core.networks.rife_layout import Layout
 from scripts.clips import draw
 from scripts.golden import value
 
 LAYOUTS = {
-    "3.6": rife.Layout("3.6", (90, 90, 90), prelu=True),
-    "4.0": rife.Layout("4.0", (192, 128, 96, 64), prelu=True),
-    "4.3": rife.Layout("4.0", (192, 128, 96, 64)),
-    "4.5": rife.Layout("4.6", (192, 128, 96, 64), outputs=5),
-    "4.6": rife.Layout("4.6", (192, 128, 96, 64)),
-    "4.7": rife.Layout("4.6", (192, 128, 96, 64), (16, 4), "pair"),
-    "4.12": rife.Layout("4.6", (192, 128, 96, 64), (32, 8), "sequence"),
-    "4.12 lite": rife.Layout("4.6", (128, 96, 64, 48), (32, 4), "sequence"),
-    "4.14 lite": rife.Layout("4.6", (192, 128, 96, 64), (32, 8), "cnn", groups=2),
-    "4.15 lite": rife.Layout("4.6", (128, 96, 64, 48), (16, 4), "cnn"),
-    "4.18": rife.Layout("4.6", (192, 128, 96, 64), (32, 8), "cnn"),
-    "4.22": rife.Layout("4.6", (256, 192, 96, 48), (32, 8), "cnn", 13),
-    "4.22 lite": rife.Layout("4.6", (192, 128, 64, 32), (16, 4), "cnn", 13),
-    "4.25": rife.Layout("4.6", (192, 128, 96, 64, 32), (16, 4), "cnn", 13),
-    "4.25 lite": rife.Layout("4.6", (192, 128, 96, 64, 24), (16, 4), "cnn", 13),
-    "4.26 heavy": rife.Layout("4.6", (192, 128, 96, 64, 32), (16, 16), "cnn", 13),
+    "3.6": Layout("3.6", (90, 90, 90), prelu=True),
+    "4.0": Layout("4.0", (192, 128, 96, 64), prelu=True),
+    "4.3": Layout("4.0", (192, 128, 96, 64)),
+    "4.5": Layout("4.6", (192, 128, 96, 64), outputs=5),
+    "4.6": Layout("4.6", (192, 128, 96, 64)),
+    "4.7": Layout("4.6", (192, 128, 96, 64), (16, 4), "pair"),
+    "4.12": Layout("4.6", (192, 128, 96, 64), (32, 8), "sequence"),
+    "4.12 lite": Layout("4.6", (128, 96, 64, 48), (32, 4), "sequence"),
+    "4.14 lite": Layout("4.6", (192, 128, 96, 64), (32, 8), "cnn", groups=2),
+    "4.15 lite": Layout("4.6", (128, 96, 64, 48), (16, 4), "cnn"),
+    "4.18": Layout("4.6", (192, 128, 96, 64), (32, 8), "cnn"),
+    "4.22": Layout("4.6", (256, 192, 96, 48), (32, 8), "cnn", 13),
+    "4.22 lite": Layout("4.6", (192, 128, 64, 32), (16, 4), "cnn", 13),
+    "4.25": Layout("4.6", (192, 128, 96, 64, 32), (16, 4), "cnn", 13),
+    "4.25 lite": Layout("4.6", (192, 128, 96, 64, 24), (16, 4), "cnn", 13),
+    "4.26 heavy": Layout("4.6", (192, 128, 96, 64, 32), (16, 16), "cnn", 13),
 }
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..job import ENSEMBLES
 from ..messages import InputError
-from ..networks.rife import UNKNOWN, VERSIONS, IFNet, blended
+from ..networks.rife import IFNet, blended
+from ..networks.rife_layout import UNKNOWN, VERSIONS
 from .base import EngineInfo, Frame, Pixels, Settings
 from .network import NetworkEngine, padded, pixels_of, repeated
 

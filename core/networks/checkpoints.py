@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..messages import InputError
-from . import dain, lento, rife, superslomo
+from . import dain, lento, rife, rife_layout, superslomo
 from .files import Tensors, read
 
 NAMED = 5
@@ -50,7 +50,7 @@ class Checkpoint:
             raise InputError(
                 f"{self.path} seems to be {self.family}, but these tensors are missing, unknown or of another shape: "
                 f"{', '.join(wrong[:NAMED])}{more}. Get the file again from where its authors publish it"
-                f"{f', or another version: {rife.VERSIONS} run' if self.network == 'rife' else ''}."
+                f"{f', or another version: {rife_layout.VERSIONS} run' if self.network == 'rife' else ''}."
             )
         for name in wanted:
             if name in self.tensors and not self.tensors[name].isfinite().all():
@@ -108,8 +108,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     tensors = read(path)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(rife.TRAINING_ONLY)}
-    layout = rife.layout_of(shapes)
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(rife_layout.TRAINING_ONLY)}
+    layout = rife_layout.layout_of(shapes)
     if layout is not None:
         return Checkpoint(
             path, "rife", f"RIFE {layout.family}", layout.any_time, "MIT", kept, lambda: rife.IFNet(layout)
@@ -127,13 +127,13 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         return Checkpoint(path, "dain", "DAIN", True, "MIT", ours, dain.DAIN)
     if "motion.refine.leave.weight" in shapes and "synthesis.leave.weight" in shapes:
         return Checkpoint(path, "lento", "Lento", True, "GPL-3.0-or-later", tensors, lento.LentoNet)
-    if rife.is_of_the_paper(shapes):
+    if rife_layout.is_of_the_paper(shapes):
         raise InputError(
             f"{path} seems to be RIFE or RIFEm as the paper's code has it, not HDv3: it is another network, which does "
-            f"not run here. Use HDv3 {rife.VERSIONS}."
+            f"not run here. Use HDv3 {rife_layout.VERSIONS}."
         )
     some = ", ".join(sorted(shapes)[:NAMED])
     raise InputError(
         f"{path} is a checkpoint of another network: it has {len(shapes)} tensors such as {some}. Known are those of "
-        f"RIFE {rife.VERSIONS}, Super SloMo and DAIN."
+        f"RIFE {rife_layout.VERSIONS}, Super SloMo and DAIN."
     )

@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 from core.engines import Settings, create
 from core.messages import InputError
 from core.networks.checkpoints import open_checkpoint
-from core.networks.rife import IFNet, Layout
+from core.networks.rife import IFNet
+from core.networks.rife_layout import Layout
 from scripts.made_weights import checkpoint_of, parameters
 
 ROOT = Path(__file__).resolve().parents[2]
